@@ -1,0 +1,203 @@
+"""The Rust engine as Python sees it.
+
+Errors, drawn as a tree (every class carries `code: str` and `retryable: bool`):
+
+    EngineError
+    ├── InvalidRequest        the request contradicts itself; nothing was sent
+    ├── Unsupported           recognised, and not something this engine does (DRM, live, a scheme)
+    ├── EgressDenied          the address, name or URL is outside what the egress policy allows
+    ├── OriginError           what the origin answered cannot become a true file
+    │   ├── HttpStatus        a final status that is not success; `.status`, `.retry_after_seconds`
+    │   │   └── UrlExpired    403 or 410: extract again, then `Handle.refresh` or a new `Request` continues the journal
+    │   ├── OriginChanged     the origin's file changed under the download more often than allowed
+    │   └── OriginLied        framing, range or length contradict themselves (RFC 9110/9112)
+    ├── NetworkError          connect, TLS, DNS, reset or truncation after all retries
+    │   └── TimeoutExceeded   a connect, header, idle, low-speed or total bound was reached
+    ├── DigestMismatch        all bytes arrived and are not the promised ones; nothing is published
+    ├── LimitExceeded         more bytes, redirects, fragments or depth than the request allows
+    ├── StorageError          the disk refused; the part file and its journal stay
+    │   ├── DiskFull          ENOSPC or EDQUOT, or less free space than the file needs
+    │   ├── TargetExists      the target name is taken; it is never replaced
+    │   └── JournalLocked     another process or handle is working on the same part file
+    ├── Cancelled             `Handle.cancel`, `Engine.close`
+    └── ForkError             this process was forked from the one that made the engine
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, final
+
+__version__: str
+
+class EngineError(Exception):
+    code: str
+    retryable: bool
+
+class InvalidRequest(EngineError): ...
+class Unsupported(EngineError): ...
+class EgressDenied(EngineError): ...
+class OriginError(EngineError): ...
+
+class HttpStatus(OriginError):
+    status: int
+    retry_after_seconds: float | None
+
+class UrlExpired(HttpStatus): ...
+class OriginChanged(OriginError): ...
+class OriginLied(OriginError): ...
+class NetworkError(EngineError): ...
+class TimeoutExceeded(NetworkError): ...
+class DigestMismatch(EngineError): ...
+class LimitExceeded(EngineError): ...
+class StorageError(EngineError): ...
+class DiskFull(StorageError): ...
+class TargetExists(StorageError): ...
+class JournalLocked(StorageError): ...
+class Cancelled(EngineError): ...
+class ForkError(EngineError): ...
+
+State = Literal["queued", "probing", "running", "paused", "verifying", "completed", "failed", "cancelled"]
+HashName = Literal["blake3", "xxh3", "sha256"]
+
+@final
+class Engine:
+    """One runtime, one connection pool, one set of limits; make one per process and share it.
+
+    `egress_allow` names hosts, addresses or networks (CIDR) that may be reached although they are not public.
+    `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        egress_allow: Sequence[str] = (),
+        ca_file: str | None = None,
+        max_connections: int = 256,
+        max_connections_per_host: int = 16,
+        rate_limit: int | None = None,
+        user_agent: str | None = None,
+        worker_threads: int | None = None,
+    ) -> None: ...
+    def submit(self, request: Request) -> Handle:
+        """Starts the download and returns at once; only the request itself can be refused here."""
+    def snapshot(self) -> list[Snapshot]:
+        """The numbers of every task that has not ended, in one call without blocking the data plane."""
+    def set_limits(
+        self,
+        *,
+        rate_limit: int | None = None,
+        max_connections: int | None = None,
+        max_connections_per_host: int | None = None,
+    ) -> None:
+        """Changes only what is given, at once and for running tasks too. `rate_limit=0` removes the limit."""
+    def set_host_limit(self, host: str, rate_limit: int | None) -> None:
+        """Bounds the bytes per second taken from one host by all tasks together; None removes the bound."""
+    def completion_fd(self) -> int:
+        """A descriptor that is readable while `drain_completions` has something; for `loop.add_reader`."""
+    def drain_completions(self) -> list[int]:
+        """The ids of the handles that ended since the last call, in the order they ended."""
+    def close(self) -> None:
+        """Cancels every task and waits for them. Journals stay. Idempotent."""
+
+@final
+class Fragment:
+    """One piece of a `kind="fragments"` request; pieces are joined in the given order.
+
+    `byte_range` is (start, length). `key` are 16 bytes of AES-128-CBC key, `iv` 16 bytes; both or neither.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        byte_range: tuple[int, int] | None = None,
+        key: bytes | None = None,
+        iv: bytes | None = None,
+    ) -> None: ...
+    url: str
+    byte_range: tuple[int, int] | None
+
+@final
+class Request:
+    """What to fetch, where to put it, and within which bounds. Immutable.
+
+    `target` never exists before and appears only complete, verified and durable; until then the bytes are in
+    `<target>.part` and the journal in `<target>.part.j`, and a later request with the same target continues them.
+    `headers` and `cookies` go to the origin of `url` only, not to another host it redirects to.
+    `connections=None` lets the engine find the number. `max_range_bytes` bounds one range request (YouTube: 10 MiB).
+    `expected_digest` is (algorithm, lowercase hex); a mismatch publishes nothing.
+    `timeout_seconds` bounds the whole task, `idle_timeout_seconds` the silence of one connection and of the origin's
+    headers, `minimum_speed` (bytes per second over `idle_timeout_seconds`) the crawl.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        cookies: str | None = None,
+        kind: Literal["file", "hls", "dash", "fragments"] = "file",
+        fragments: Sequence[Fragment] = (),
+        expected_size: int | None = None,
+        expected_digest: tuple[HashName, str] | None = None,
+        hashes: Sequence[HashName] = ("blake3",),
+        connections: int | None = None,
+        max_range_bytes: int | None = None,
+        rate_limit: int | None = None,
+        weight: int = 1,
+        proxy: str | None = None,
+        max_bytes: int | None = None,
+        timeout_seconds: float | None = None,
+        connect_timeout_seconds: float = 10.0,
+        idle_timeout_seconds: float = 30.0,
+        minimum_speed: int = 0,
+        retries: int = 8,
+        max_redirects: int = 10,
+        durable: bool = True,
+    ) -> None: ...
+    url: str
+    target: str
+
+@final
+class Handle:
+    id: int
+    def cancel(self) -> None:
+        """Stops within 50 ms and keeps the journal. Harmless when the task has ended."""
+    def pause(self) -> None:
+        """Closes the connections and keeps the journal; `resume` goes on."""
+    def resume(self) -> None: ...
+    def set_limits(self, *, rate_limit: int | None = None, weight: int | None = None, connections: int | None = None) -> None:
+        """Changes only what is given. `rate_limit=0` removes this task's own limit."""
+    def refresh(self, url: str, headers: Mapping[str, str] | None = None, cookies: str | None = None) -> None:
+        """Continues a task that ended with `UrlExpired` under a new URL; the journal counts when validators agree."""
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """Blocks without the GIL, honours Ctrl-C; `TimeoutError` when `timeout` seconds passed first."""
+    def result(self) -> Outcome:
+        """The outcome of an ended task, or its error raised; `RuntimeError` while it still runs."""
+    def done(self) -> bool: ...
+    def snapshot(self) -> Snapshot: ...
+
+@final
+class Snapshot:
+    id: int
+    state: State
+    downloaded_bytes: int
+    total_bytes: int | None
+    speed_bytes_per_second: float
+    connections: int
+    resumed_bytes: int
+    fragments_done: int
+    fragments_total: int | None
+
+@final
+class Outcome:
+    path: str
+    size: int
+    digests: dict[str, str]
+    seconds: float
+    resumed_bytes: int
+    fetched_bytes: int
+    connections_peak: int
+    etag: str | None
+    content_type: str | None
+    final_url: str
