@@ -166,7 +166,9 @@ class Handle:
     def pause(self) -> None:
         """Closes the connections and keeps the journal; `resume` goes on."""
     def resume(self) -> None: ...
-    def set_limits(self, *, rate_limit: int | None = None, weight: int | None = None, connections: int | None = None) -> None:
+    def set_limits(
+        self, *, rate_limit: int | None = None, weight: int | None = None, connections: int | None = None
+    ) -> None:
         """Changes only what is given. `rate_limit=0` removes this task's own limit."""
     def refresh(self, url: str, headers: Mapping[str, str] | None = None, cookies: str | None = None) -> None:
         """Continues a task that ended with `UrlExpired` under a new URL; the journal counts when validators agree."""

@@ -1,0 +1,189 @@
+"""Every knob: type, default, meaning. The only place that reads the environment (``VASSET_*``).
+
+Order of precedence: command line, environment, ``--config`` YAML file, secret files in ``VASSET_SECRETS_DIR``, defaults here.
+``docs/configuration.md`` is generated from this file by ``make generated``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+HostList = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What an operator may set. Adapters are chosen by URL."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VASSET_", extra="forbid", secrets_dir=os.environ.get("VASSET_SECRETS_DIR"), frozen=True
+    )
+
+    # --- where things are ---
+    data_dir: Path = Field(Path("data"), description="Root of all files: `tmp/`, `archive/` and the SQLite database.")
+    host: str = Field("127.0.0.1", description="Address the HTTP server binds.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of the HTTP server; 0 takes a free one.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="`sqlite+aiosqlite:///…` or `postgresql+asyncpg://…`; default: `vasset.db` in the data folder.",
+    )
+    queue_url: SecretStr = Field(SecretStr("memory:"), description="`memory:` or `amqp://user:password@host/vhost`.")
+    cache_url: SecretStr = Field(
+        SecretStr("memory:"),
+        description="`memory:`, `redis://…`, `redis+sentinel://host:port,host:port/service` or `redis+cluster://…`.",
+    )
+    environment: Literal["local", "test", "staging", "production"] = Field(
+        "local", description="Profile; `production` refuses weak settings (no TLS to the database, missing secrets)."
+    )
+
+    # --- logging ---
+    log_format: Literal["console", "json"] = Field("console", description="Human lines or one JSON object a line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level printed.")
+
+    # --- accounts ---
+    secret_key: SecretStr | None = Field(
+        None, description="≥ 32 bytes that sign access tokens; default: made once and kept in the data folder (0600)."
+    )
+    registration: Literal["open", "invite", "closed"] = Field(
+        "open", description="Who may register. The first account is always allowed and becomes administrator."
+    )
+    access_token_seconds: int = Field(86_400, ge=60, description="Life of an access token (PRD: 24 h).")
+    refresh_token_seconds: int = Field(604_800, ge=300, description="Life of a refresh token (PRD: 7 d).")
+    refresh_grace_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="A refresh token repeated within this time answers the same child; later it ends the family.",
+    )
+    revocation_seconds: float = Field(5.0, gt=0, le=60, description="Longest time a revoked session is still believed.")
+    bcrypt_cost: int = Field(10, ge=4, le=15, description="bcrypt work factor (PRD: 10).")
+    password_hash_workers: int = Field(1, ge=1, description="Threads that hash passwords.")
+    password_hash_queue: int = Field(8, ge=1, description="Hashes that may wait; more answer 429.")
+    login_attempts_per_minute: int = Field(10, ge=1, description="Failed sign-ins a minute per account and address.")
+
+    # --- quotas and limits ---
+    daily_limit_free: int = Field(50, ge=0, description="Downloads a day for ordinary accounts.")
+    daily_limit_premium: int = Field(500, ge=0, description="Downloads a day for premium accounts.")
+    daily_limit_admin: int = Field(10_000, ge=0, description="Downloads a day for administrators.")
+    max_unfinished_tasks_per_user: int = Field(
+        1_000, ge=1, description="Queued and running downloads one user may have."
+    )
+    refund_cancelled: bool = Field(
+        True, description="A download cancelled before it completed gives its quota unit back."
+    )
+    requests_per_minute: int = Field(6_000, ge=1, description="API requests a minute per user or address.")
+    parses_per_minute: int = Field(120, ge=1, description="Parses a minute per user.")
+    trusted_proxies: HostList = Field((), description="Networks whose X-Forwarded-For is believed.")
+    allowed_hosts: HostList = Field((), description="Host names the gateway answers to; empty: any.")
+    allowed_origins: HostList = Field(
+        (), description="Origins besides its own that may open a WebSocket or call the API."
+    )
+    accel_redirect_prefix: str | None = Field(
+        None, description="nginx internal location; then files are sent by `X-Accel-Redirect`."
+    )
+
+    # --- egress ---
+    egress_allow: HostList = Field(
+        (),
+        description="Hosts, networks or host:port that may be reached although they are not public (comma-separated).",
+    )
+    ca_file: Path | None = Field(None, description="PEM file trusted besides the system's roots.")
+
+    # --- extraction ---
+    extraction_children: int = Field(2, ge=1, description="Warm yt-dlp children.")
+    extraction_timeout_seconds: float = Field(60.0, gt=0, description="Longest time one page may take to read.")
+    extraction_memory_mib: int = Field(1_024, ge=128, description="Address space of a child beyond its start.")
+    extraction_recycle_after: int = Field(200, ge=1, description="Jobs after which a child is replaced.")
+    postprocess_timeout_seconds: float = Field(
+        1_800.0, gt=0, description="Longest time merging and conversion may take."
+    )
+    extractor_plugins: Path | None = Field(
+        None, description="Folder with a `yt_dlp_plugins` package the children load."
+    )
+    ytdlp_channel_dir: Path | None = Field(
+        None, description="Folder of the yt-dlp update lane; default `ytdlp/` in the data folder."
+    )
+    parse_cache_seconds: int = Field(3_600, ge=0, description="Life of a parse result (PRD: 1 h).")
+
+    # --- worker ---
+    worker_slots: int = Field(50, ge=1, description="Downloads one worker runs at a time.")
+    extraction_slots: int = Field(2, ge=1, description="Extractions one worker runs at a time.")
+    postprocess_slots: int = Field(2, ge=1, description="Merges and conversions one worker runs at a time.")
+    tasks_per_user: int = Field(50, ge=1, description="Downloads of one user that run at a time on one worker.")
+    tasks_per_site: int = Field(50, ge=1, description="Downloads from one site that run at a time on one worker.")
+    lease_seconds: float = Field(60.0, gt=0, description="Life of a worker's lease without a heartbeat.")
+    heartbeat_seconds: float = Field(5.0, gt=0, description="Time between heartbeats; cancel reaches a task by it.")
+    task_timeout_seconds: float = Field(1_800.0, gt=0, description="Longest time one attempt may take (PRD: 30 min).")
+    max_file_bytes: int = Field(64 * 2**30, ge=1, description="Largest download of one task.")
+    max_retries: int = Field(3, ge=0, description="Automatic retries after the first attempt (PRD: 3).")
+    drain_seconds: float = Field(20.0, ge=0, description="Time running downloads get to checkpoint after SIGTERM.")
+    progress_hz: float = Field(4.0, gt=0, le=10, description="Progress frames a second per task at most.")
+    rate_limit: int | None = Field(None, description="Bytes a second of all downloads of one process; default: none.")
+    max_connections: int = Field(256, ge=1, description="Connections of one engine.")
+    max_connections_per_host: int = Field(16, ge=1, description="Connections of one engine to one host.")
+    hash_algorithm: Literal["blake3", "sha256", "xxh3"] = Field("blake3", description="Hash recorded for every file.")
+
+    # --- disk ---
+    quick_ttl_seconds: int = Field(86_400, ge=1, description="Life of a quick download's file (PRD: 24 h).")
+    janitor_interval_seconds: float = Field(60.0, gt=0, description="Time between two rounds of cleaning.")
+    disk_alert_percent: float = Field(
+        85.0, gt=0, le=100, description="Usage that is reported and stops new starts (F2)."
+    )
+    disk_clean_percent: float = Field(
+        90.0, gt=0, le=100, description="Usage that forces cleaning of expired files (F2)."
+    )
+    disk_target_percent: float = Field(80.0, gt=0, le=100, description="Usage at which forced cleaning stops.")
+    min_available_memory_mib: int = Field(256, ge=0, description="New downloads wait while less memory is available.")
+    max_load_per_core: float = Field(
+        16.0, gt=0, description="New downloads wait while the load is above this per core."
+    )
+
+    @field_validator("egress_allow", "trusted_proxies", "allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _refuse_short_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < 32:
+            raise ValueError("VASSET_SECRET_KEY is shorter than 32 bytes; make one with `openssl rand -hex 32`")
+        return value
+
+    @property
+    def resolved_database_url(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'vasset.db'}"
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read settings once, at start. ``overrides`` that are None are left to the other sources."""
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+            if config is not None:
+                sources += (YamlConfigSettingsSource(settings_cls, yaml_file=config),)
+            return (*sources, file_secret_settings)
+
+    return FromFile(**{name: value for name, value in overrides.items() if value is not None})

@@ -1,0 +1,425 @@
+"""What use cases need from the outside. Every port has one contract suite that runs over every adapter.
+
+Local object, gRPC client and port share one signature: ``Authority``, ``Parser`` and ``Library`` are implemented by
+``services/*/service.py`` and by ``services/*/client.py`` alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from vasset.domain.download import Intent, Lease, Phase, Submission, Task, TaskFailure, TaskStatus
+from vasset.domain.history import HistoryEntry, Page, PublishedFile, Statistics
+from vasset.domain.media import Container, Extraction, MediaInfo, ProcessedMedia, Stream
+from vasset.domain.progress import ProgressFrame
+from vasset.domain.quota import Quota
+from vasset.domain.user import Identity, Role, SessionInfo, TokenPair, User
+
+
+class Clock(Protocol):
+    """Time, injectable. ``now`` is aware UTC; ``monotonic`` in seconds."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
+
+
+# --- SQL -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """``created`` is False when an earlier request with the same idempotency key made the task."""
+
+    task: Task
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """``routing_key``: ``download.quick``, ``download.archive`` or ``download.dead``. ``body`` is C2's JSON object."""
+
+    id: int
+    routing_key: str
+    task_id: str
+    body: Mapping[str, object]
+
+
+class TaskStore(Protocol):
+    """Tasks, their history rows, quota ledger and outbox: each method is one transaction. The SQL row is the task.
+
+    Methods with a ``user_id`` answer ``NotFound`` for another user's task as for an unknown one; ``None`` means any user.
+    """
+
+    async def submit(self, submission: Submission, *, role: Role, idempotency_key: str | None) -> Submitted:
+        """Debit quota, insert history, task and outbox rows together.
+
+        Raises ``QuotaExceeded``, ``TooManyTasks``, ``IdempotencyMismatch``, ``DependencyDown``.
+        """
+        ...
+
+    async def get(self, task_id: str, *, user_id: int | None) -> Task: ...
+
+    async def page(
+        self, user_id: int, *, statuses: Sequence[TaskStatus] = (), page: int = 1, per_page: int = 20
+    ) -> Page[Task]: ...
+
+    async def cancel(self, task_id: str, *, user_id: int | None) -> Task:
+        """Final at once for a task that is not running; a running one is told by its next heartbeat. Idempotent."""
+        ...
+
+    async def pause(self, task_id: str, *, user_id: int | None) -> Task: ...
+
+    async def resume(self, task_id: str, *, user_id: int | None) -> Task: ...
+
+    async def retry(self, task_id: str, *, user_id: int | None, role: Role) -> Task:
+        """Queue a failed or cancelled task again under a new debit."""
+        ...
+
+    async def keep(self, task_id: str, *, user_id: int) -> Task:
+        """Mark a completed quick download as archive; the worker side moves the file (see ``FileStore.promote``)."""
+        ...
+
+    async def claim(self, task_id: str, *, worker: str, lease_seconds: float) -> Lease | None:
+        """Take the task if it may run now; None when it is gone, taken, final, or not due."""
+        ...
+
+    async def claim_next(self, *, worker: str, lease_seconds: float, per_user_limit: int) -> Lease | None:
+        """Take the next due task, fair between users: the user with the fewest running tasks first, then the oldest."""
+        ...
+
+    async def heartbeat(self, lease: Lease, *, lease_seconds: float) -> Intent:
+        """Prolong the lease and learn the user's wish. Raises ``LeaseLost``."""
+        ...
+
+    async def record_extraction(
+        self,
+        lease: Lease,
+        *,
+        title: str,
+        duration_seconds: float | None,
+        extractor_version: str,
+        total_bytes: int | None,
+    ) -> None: ...
+
+    async def complete(self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
+        """Make the file visible. Raises ``LeaseLost`` when the fence moved or the task was cancelled."""
+        ...
+
+    async def fail(self, lease: Lease, failure: TaskFailure, *, retry_at: datetime | None) -> Task:
+        """To ``retry`` when ``retry_at`` is given; else failed for good: refund once, dead letter through the outbox."""
+        ...
+
+    async def stop(self, lease: Lease, intent: Intent) -> Task:
+        """The worker obeyed ``CANCEL`` (→ cancelled, refund policy applied once) or ``PAUSE`` (→ paused)."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Hand the task back unharmed (drain): queued again, the attempt does not count."""
+        ...
+
+    async def reap(self, *, limit: int = 100) -> Sequence[str]:
+        """Queue again every running task whose lease ended, and wake every due retry; answers their ids."""
+        ...
+
+    async def active_count(self) -> Mapping[TaskStatus, int]: ...
+
+
+class Outbox(Protocol):
+    async def take(self, *, limit: int) -> Sequence[OutboxMessage]:
+        """Oldest unsent messages; several relays may run (skip-locked or one owner)."""
+        ...
+
+    async def mark_sent(self, ids: Sequence[int]) -> None: ...
+
+    async def backlog(self) -> int: ...
+
+
+class FileStore(Protocol):
+    """The rows behind files: what expired, what a user deleted, what disk and rows disagree on."""
+
+    async def expired(self, *, limit: int) -> Sequence[HistoryEntry]: ...
+
+    async def forget_file(self, history_id: int, *, reason: str) -> None:
+        """The file is gone; the row stays as history without a file."""
+        ...
+
+    async def known_paths(self) -> AsyncIterator[tuple[int, str]]: ...
+
+
+class Library(Protocol):
+    """Asset service: history, files, quota, statistics."""
+
+    async def history(
+        self, identity: Identity, *, page: int = 1, per_page: int = 20, query: str | None = None
+    ) -> Page[HistoryEntry]: ...
+
+    async def entry(self, identity: Identity, history_id: int) -> HistoryEntry: ...
+
+    async def delete(self, identity: Identity, history_id: int) -> HistoryEntry:
+        """Forget the row and its file; cancels nothing: an unfinished task answers ``IllegalTransition``."""
+        ...
+
+    async def quota(self, identity: Identity) -> Quota: ...
+
+    async def statistics(self, identity: Identity) -> Statistics: ...
+
+
+class Authority(Protocol):
+    """Auth service: the authority on accounts and sessions."""
+
+    async def register(
+        self, email: str, password: str, nickname: str, *, invitation: str | None = None, user_agent: str | None = None
+    ) -> tuple[User, TokenPair]: ...
+
+    async def login(
+        self, email: str, password: str, *, address: str | None = None, user_agent: str | None = None
+    ) -> tuple[User, TokenPair]: ...
+
+    async def refresh(self, refresh_token: str) -> TokenPair: ...
+
+    async def logout(self, identity: Identity) -> None: ...
+
+    async def verify(self, access_token: str) -> Identity:
+        """Signature, claims, session alive. Raises a subclass of ``Unauthenticated``."""
+        ...
+
+    async def profile(self, identity: Identity) -> User: ...
+
+    async def change_password(self, identity: Identity, current: str, new: str) -> None: ...
+
+    async def sessions(self, identity: Identity) -> Sequence[SessionInfo]: ...
+
+    async def revoke_session(self, identity: Identity, session_id: int) -> None: ...
+
+    async def set_role(self, identity: Identity, user_id: int, role: Role) -> User: ...
+
+    async def invite(self, identity: Identity) -> str: ...
+
+
+class Parser(Protocol):
+    """Parser service: URL → metadata."""
+
+    async def parse(self, identity: Identity, url: str, *, playlist_page: int = 1) -> MediaInfo: ...
+
+
+# --- messaging, cache ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A wake-up for one task. ``acknowledge`` after the durable claim; harmless when lost, doubled or reordered."""
+
+    task_id: str
+    acknowledge: Callable[[], Awaitable[None]]
+
+
+class TaskQueue(Protocol):
+    async def publish(self, messages: Sequence[OutboxMessage]) -> Sequence[int]:
+        """Publish with confirms; answers the ids that the broker confirmed."""
+        ...
+
+    def deliveries(self, *, prefetch: int) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]: ...
+
+    async def depth(self) -> int | None: ...
+
+
+class ProgressBus(Protocol):
+    """Lossy by contract, except that ``latest`` answers a terminal frame for at least a minute."""
+
+    async def publish(self, frames: Sequence[ProgressFrame]) -> None: ...
+
+    async def latest(self, task_ids: Sequence[str]) -> Mapping[str, ProgressFrame]: ...
+
+    def subscribe(
+        self, task_ids: Sequence[str] | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[ProgressFrame]]:
+        """Frames of the named tasks, or of all. A slow reader loses ticks, never order: latest wins per task."""
+        ...
+
+
+class Cache(Protocol):
+    """Bytes with a time to live; losing all of it at any moment costs latency only."""
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def set(self, key: str, value: bytes, *, ttl_seconds: float) -> None: ...
+
+    async def set_if_absent(self, key: str, value: bytes, *, ttl_seconds: float) -> bool: ...
+
+    async def take(self, key: str) -> bytes | None:
+        """Get and delete in one step: one-time tickets."""
+        ...
+
+    async def delete(self, key: str) -> None: ...
+
+    async def increment(self, key: str, *, ttl_seconds: float) -> int: ...
+
+
+# --- extraction, bytes, files ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionRequest:
+    """``workspace`` is where phase two will find the streams; ``proxy`` the third-party exit leased for the whole task."""
+
+    url: str
+    quality: str
+    container: Container
+    task_id: str
+    workspace: Path
+    proxy: str | None = None
+    timeout_seconds: float = 60.0
+
+
+class Extractor(Protocol):
+    """yt-dlp, in child processes only."""
+
+    async def describe(self, url: str, *, playlist_page: int = 1, proxy: str | None = None) -> MediaInfo: ...
+
+    async def extract(self, request: ExtractionRequest) -> Extraction: ...
+
+    async def download_native(
+        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[int, int | None], None]
+    ) -> None:
+        """Let yt-dlp's own downloader fetch the streams of kind ``native``, behind the guard."""
+        ...
+
+    async def postprocess(
+        self, request: ExtractionRequest, extraction: Extraction, on_phase: Callable[[Phase], None]
+    ) -> ProcessedMedia: ...
+
+    @property
+    def version(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSnapshot:
+    downloaded_bytes: int
+    total_bytes: int | None
+    speed_bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedStream:
+    stream: Stream
+    path: Path
+    size_bytes: int
+    digest: str
+    hash_algorithm: str
+
+
+class Transfer(Protocol):
+    """All streams of one task on their way, in the shared engine."""
+
+    def snapshot(self) -> TransferSnapshot: ...
+
+    async def result(self) -> Sequence[FetchedStream]:
+        """Wait for every stream. Raises ``TransferFailed``, ``DiskFull`` or :class:`UrlsExpired`. Cancelling the waiter cancels the transfer."""
+        ...
+
+    def refresh(self, streams: Sequence[Stream]) -> None:
+        """Go on with fresh URLs from a second extraction; the journal continues where validators agree."""
+        ...
+
+    async def cancel(self) -> None: ...
+
+
+class Fetcher(Protocol):
+    """The engine: one per process."""
+
+    def start(
+        self,
+        streams: Sequence[Stream],
+        workspace: Path,
+        *,
+        proxy: str | None = None,
+        max_bytes: int | None = None,
+        weight: int = 1,
+    ) -> Transfer: ...
+
+    async def digest(self, path: Path) -> tuple[str, str]:
+        """``(algorithm, hex)`` of a local file, read outside the event loop (post-processed files)."""
+        ...
+
+    def set_limits(self, *, rate_bytes_per_second: int | None) -> None: ...
+
+
+class Storage(Protocol):
+    """Files under the data root (REQUIREMENTS A3, F)."""
+
+    def workspace(self, task_id: str, fence: int) -> Path:
+        """``tmp/{task_id}/.work`` created if missing: journals in it survive a crash and serve the next attempt.
+
+        Entering with a higher fence takes it over; a stale fence raises ``LeaseLost``.
+        """
+        ...
+
+    async def publish(
+        self, source: Path, task: Task, *, title: str, ext: str, digest: tuple[str, str]
+    ) -> PublishedFile:
+        """fsync → no-replace rename → fsync folder. ``digest`` is (algorithm, hex) of ``source``."""
+        ...
+
+    def resolve(self, relative_path: str) -> Path:
+        """The absolute path of a published file, without following a symlink out of the root."""
+        ...
+
+    async def delete(self, relative_path: str) -> None: ...
+
+    async def discard_workspace(self, task_id: str) -> None: ...
+
+    def usage(self) -> DiskUsage: ...
+
+    def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Hold space for one task; raises ``DiskPressure`` above the watermark, ``DiskFull`` when it cannot fit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    total_bytes: int
+    used_bytes: int
+    free_bytes: int
+    reserved_bytes: int
+
+    @property
+    def used_fraction(self) -> float:
+        return (self.used_bytes + self.reserved_bytes) / self.total_bytes if self.total_bytes else 1.0
+
+
+# --- exits and breakers ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyLease:
+    """One third-party exit for one task, from extraction to the last byte. ``url`` holds credentials: never logged."""
+
+    id: str
+    url: str
+    country: str | None = None
+
+
+class ProxyPool(Protocol):
+    async def lease(self, task_id: str, site: str, *, attempt: int) -> ProxyLease | None:
+        """None when this site's policy is to go directly."""
+        ...
+
+    async def report(self, lease: ProxyLease, site: str, *, succeeded: bool, blamed: bool) -> None: ...
+
+
+class Breaker(Protocol):
+    """Per site × exit. Fed by upstream faults only."""
+
+    def check(self, key: str) -> None:
+        """Raise ``BreakerOpen`` with ``retry_after_seconds``, or take a half-open probe permit."""
+        ...
+
+    def record(self, key: str, *, succeeded: bool) -> None: ...
+
+    def states(self) -> Mapping[str, str]: ...
