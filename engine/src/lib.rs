@@ -1,1 +1,3 @@
 //! The download engine of V-Asset.
+
+pub mod guard;

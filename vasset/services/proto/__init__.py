@@ -1,0 +1,1 @@
+"""gRPC contracts: sources and generated stubs side by side (`make generated`)."""
