@@ -1,0 +1,29 @@
+"""The parser behind gRPC."""
+
+from __future__ import annotations
+
+import grpc
+
+from vasset.domain.media import MediaInfo
+from vasset.domain.user import Identity
+from vasset.services.client import Remote
+from vasset.services.parser import convert
+from vasset.services.proto import parser_pb2 as wire
+from vasset.services.proto.parser_pb2_grpc import ParserServiceAsyncStub, ParserServiceStub
+
+SERVICE = "vasset.v1.ParserService"
+IDEMPOTENT = [(SERVICE, "ParseURL")]
+
+
+class ParserClient(Remote):
+    """``Parser`` over gRPC. Reading a page takes as long as the site takes: 60 s by default."""
+
+    service = "parser"
+
+    def __init__(self, channel: grpc.aio.Channel, token: str, *, timeout_seconds: float = 60.0) -> None:
+        super().__init__(token, timeout_seconds=timeout_seconds)
+        self._stub: ParserServiceAsyncStub = ParserServiceStub(channel)
+
+    async def parse(self, identity: Identity, url: str, *, playlist_page: int = 1) -> MediaInfo:
+        request = wire.ParseURLRequest(url=url, playlist_page=playlist_page)
+        return convert.media_from_wire(await self._call(self._stub.ParseURL, request, identity))

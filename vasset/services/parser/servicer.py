@@ -1,0 +1,20 @@
+"""``ParserService`` over gRPC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vasset.domain.ports import Parser
+from vasset.services.context import identity_of
+from vasset.services.parser import convert
+from vasset.services.proto import parser_pb2 as wire
+from vasset.services.proto.parser_pb2_grpc import ParserServiceServicer
+
+
+class ParserServicer(ParserServiceServicer):
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+
+    async def ParseURL(self, request: wire.ParseURLRequest, context: Any) -> wire.MediaInfoMessage:
+        info = await self._parser.parse(identity_of(context), request.url, playlist_page=max(1, request.playlist_page))
+        return convert.media_to_wire(info)
