@@ -1,3 +1,4 @@
 //! The download engine of V-Asset.
 
+pub mod fragments;
 pub mod guard;

@@ -33,7 +33,7 @@ impl Default for PlaylistLimits {
             variants: 2_000,
             depth: 3,
             xml_depth: 24,
-            xml_elements: 400_000,
+            xml_elements: 250_000,
         }
     }
 }

@@ -65,11 +65,30 @@ pub enum FragmentKind {
     Media,
 }
 
+/// Where the 16 bytes of an AES-128 key come from.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum KeySource {
+    /// Fetched once per download, whatever the number of fragments that need it.
+    Address(Arc<Url>),
+    /// Known to the caller.
+    Bytes([u8; 16]),
+}
+
+impl std::fmt::Debug for KeySource {
+    /// Never the bytes of a key: they would end up in a log.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(url) => write!(formatter, "Address({})", super::address::shown(url)),
+            Self::Bytes(_) => formatter.write_str("Bytes(16 hidden)"),
+        }
+    }
+}
+
 /// AES-128-CBC of one fragment: where the key is and the IV to start with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Encryption {
-    /// Where the 16 bytes of the key are fetched, once per run.
-    pub key_url: Arc<Url>,
+    /// The key.
+    pub key: KeySource,
     /// Explicit `IV`, or the media sequence number as RFC 8216 §5.2 says.
     pub initialization_vector: [u8; 16],
 }

@@ -15,6 +15,6 @@ mod selection;
 
 pub use bounds::PlaylistLimits;
 pub use coalesce::{JoinedRequest, Piece, coalesce};
-pub use fragment::{Encryption, Fragment, FragmentKind, FragmentList, FragmentRange, ListKind};
+pub use fragment::{Encryption, Fragment, FragmentKind, FragmentList, FragmentRange, KeySource, ListKind};
 pub use refusal::PlaylistError;
 pub use selection::Selection;

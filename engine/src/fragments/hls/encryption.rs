@@ -6,7 +6,7 @@ use url::Url;
 
 use super::attributes::Attributes;
 use crate::fragments::address::resolve;
-use crate::fragments::fragment::Encryption;
+use crate::fragments::fragment::{Encryption, KeySource};
 use crate::fragments::refusal::PlaylistError;
 
 /// The key format that means "the URI answers with the 16 bytes themselves".
@@ -77,7 +77,7 @@ impl KeysInForce {
         for (_, method) in &self.by_format {
             if let Method::Aes128 { key_url, initialization_vector } = method {
                 return Ok(Some(Encryption {
-                    key_url: Arc::clone(key_url),
+                    key: KeySource::Address(Arc::clone(key_url)),
                     initialization_vector: vector(*initialization_vector)?,
                 }));
             }
