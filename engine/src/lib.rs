@@ -1,3 +1,10 @@
 //! The download engine of V-Asset.
 
+pub mod error;
+pub mod fragments;
 pub mod guard;
+pub mod hash;
+pub mod net;
+pub mod plan;
+pub mod request;
+pub mod retry;

@@ -135,6 +135,8 @@ class Extraction:
     extractor_version: str
     duration_seconds: float | None = None
     estimated_bytes: int | None = None
+    # Set when the one stream, as the site serves it, already is the requested file: phase two is skipped.
+    finished_ext: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

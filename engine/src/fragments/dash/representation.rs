@@ -1,0 +1,136 @@
+//! The encodings a period offers, and the one that is taken.
+
+use super::tree::Element;
+use crate::fragments::bounds::{PlaylistLimits, check};
+use crate::fragments::refusal::PlaylistError;
+use crate::fragments::selection::Selection;
+
+/// A `Representation` with the elements it inherits from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Representation<'manifest> {
+    pub(super) period: &'manifest Element,
+    pub(super) set: &'manifest Element,
+    pub(super) element: &'manifest Element,
+}
+
+/// What a representation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Video,
+    Audio,
+    Other,
+}
+
+impl<'manifest> Representation<'manifest> {
+    pub(super) fn identifier(&self) -> &'manifest str {
+        self.element.attribute("id").unwrap_or("")
+    }
+
+    pub(super) fn bandwidth(&self) -> u64 {
+        self.element.attribute("bandwidth").and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// The system that protects it, most telling first.
+    pub(super) fn protection(&self) -> Option<&'manifest str> {
+        let mut schemes = [self.element, self.set]
+            .into_iter()
+            .flat_map(|element| element.children_named("ContentProtection"))
+            .map(|protection| protection.attribute("schemeIdUri").unwrap_or("an unnamed scheme"));
+        let first = schemes.next()?;
+        Some(if first.contains("mp4protection") { schemes.next().unwrap_or(first) } else { first })
+    }
+
+    /// The elements called `name` here and above, nearest first: attributes inherit in that order.
+    pub(super) fn inherited(&self, name: &'manifest str) -> Vec<&'manifest Element> {
+        [self.element, self.set, self.period].into_iter().filter_map(|element| element.child(name)).collect()
+    }
+
+    fn attribute(&self, name: &str) -> Option<&'manifest str> {
+        self.element.attribute(name).or_else(|| self.set.attribute(name))
+    }
+
+    fn content(&self) -> Content {
+        let declared = self.attribute("contentType").or_else(|| self.attribute("mimeType")).unwrap_or("");
+        match declared.split('/').next() {
+            Some("video") => Content::Video,
+            Some("audio") => Content::Audio,
+            Some("") if self.attribute("height").is_some() => Content::Video,
+            Some("") if self.attribute("audioSamplingRate").is_some() => Content::Audio,
+            Some("") => Content::Video,
+            _ => Content::Other,
+        }
+    }
+
+    fn language(&self) -> Option<&'manifest str> {
+        self.set.attribute("lang")
+    }
+
+    fn describe(&self) -> String {
+        format!("{} ({:?}, {} bit/s)", self.identifier(), self.content(), self.bandwidth())
+    }
+}
+
+/// All representations of a period in the order of the text.
+pub(super) fn list<'manifest>(
+    period: &'manifest Element,
+    limits: &PlaylistLimits,
+) -> Result<Vec<Representation<'manifest>>, PlaylistError> {
+    let mut representations = Vec::new();
+    for set in period.children_named("AdaptationSet") {
+        for element in set.children_named("Representation") {
+            representations.push(Representation { period, set, element });
+        }
+        check("representations", representations.len() as u64, limits.variants)?;
+    }
+    Ok(representations)
+}
+
+/// Chooses by `selection`; in later periods the identifier chosen before is kept while it exists, so
+/// that one file does not change resolution at an advertisement.
+pub(super) fn choose<'list, 'manifest>(
+    offered: &'list [Representation<'manifest>],
+    selection: &Selection,
+    previous: Option<&str>,
+) -> Result<&'list Representation<'manifest>, PlaylistError> {
+    let same = previous.and_then(|identifier| offered.iter().find(|each| each.identifier() == identifier));
+    same.or_else(|| select(offered, selection))
+        .ok_or_else(|| selection.not_found(offered.iter().map(Representation::describe)))
+}
+
+/// The representations of other kinds than the chosen one, one line per adaptation set.
+pub(super) fn others(offered: &[Representation<'_>], chosen: &Representation<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for each in offered.iter().filter(|each| each.content() != chosen.content()) {
+        let name = format!("{:?} {}", each.content(), each.language().unwrap_or("")).to_lowercase().trim().to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn select<'list, 'manifest>(
+    offered: &'list [Representation<'manifest>],
+    selection: &Selection,
+) -> Option<&'list Representation<'manifest>> {
+    let of = |content| offered.iter().filter(move |each| each.content() == content);
+    match selection {
+        Selection::Highest => highest(of(Content::Video)).or_else(|| highest(of(Content::Audio))),
+        Selection::Index(index) => offered.get(*index),
+        Selection::AtMost(bandwidth) => highest(of(Content::Video).filter(|each| each.bandwidth() <= *bandwidth)),
+        Selection::Identifier(identifier) => offered.iter().find(|each| each.identifier() == identifier),
+        Selection::Audio { language } => highest(
+            of(Content::Audio).filter(|each| language.as_deref().is_none_or(|wanted| each.language() == Some(wanted))),
+        ),
+    }
+}
+
+/// The first of the highest bandwidth.
+fn highest<'list, 'manifest: 'list>(
+    candidates: impl Iterator<Item = &'list Representation<'manifest>>,
+) -> Option<&'list Representation<'manifest>> {
+    candidates.fold(None, |best: Option<&Representation<'_>>, each| match best {
+        Some(best) if best.bandwidth() >= each.bandwidth() => Some(best),
+        _ => Some(each),
+    })
+}

@@ -1,0 +1,111 @@
+//! Which of several encodings becomes the file.
+
+use super::hls::{Master, Rendition, Variant};
+use super::refusal::PlaylistError;
+
+/// The caller's choice among variants (HLS) or representations (DASH).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Selection {
+    /// The highest declared bandwidth that carries video, else the highest of all.
+    #[default]
+    Highest,
+    /// By position, counted from 0 in the order of the text.
+    Index(usize),
+    /// The highest bandwidth not above this many bits per second.
+    AtMost(u64),
+    /// A DASH `Representation` by its `id`.
+    Identifier(String),
+    /// The separate audio of the highest variant: the one in this language, else the default one.
+    Audio {
+        /// RFC 5646 tag; `None` takes the default rendition.
+        language: Option<String>,
+    },
+}
+
+impl Selection {
+    fn describe(&self) -> String {
+        match self {
+            Self::Highest => "variant".to_owned(),
+            Self::Index(index) => format!("variant number {index}"),
+            Self::AtMost(bandwidth) => format!("variant of at most {bandwidth} bit/s"),
+            Self::Identifier(identifier) => format!("representation {identifier:?}"),
+            Self::Audio { language: Some(language) } => format!("separate audio in {language:?}"),
+            Self::Audio { language: None } => "separate audio".to_owned(),
+        }
+    }
+
+    /// The error for a selection that matched nothing.
+    pub(crate) fn not_found(&self, offered: impl IntoIterator<Item = String>) -> PlaylistError {
+        let mut offered: Vec<String> = offered.into_iter().take(20).collect();
+        if offered.is_empty() {
+            offered.push("nothing".to_owned());
+        }
+        PlaylistError::NoSuchVariant { asked: self.describe(), offered: offered.join(", ") }
+    }
+}
+
+/// What to read next after a master playlist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) url: url::Url,
+    /// Renditions of the variant's groups with files of their own.
+    pub(crate) separate: Vec<String>,
+}
+
+/// Chooses from an HLS master playlist.
+pub(crate) fn choose(master: &Master, selection: &Selection) -> Result<Chosen, PlaylistError> {
+    let variants = &master.variants;
+    let chosen = match selection {
+        Selection::Highest => highest(variants.iter()),
+        Selection::Index(index) => variants.get(*index),
+        Selection::AtMost(bandwidth) => highest(variants.iter().filter(|variant| variant.bandwidth <= *bandwidth)),
+        Selection::Identifier(_) => None,
+        Selection::Audio { language } => return choose_audio(master, language.as_deref(), selection),
+    };
+    let variant = chosen
+        .ok_or_else(|| selection.not_found(variants.iter().map(|variant| format!("{} bit/s", variant.bandwidth))))?;
+    let separate = audio_of(master, variant)
+        .map(|rendition| format!("{} {}", rendition.kind.to_lowercase(), rendition.name))
+        .collect();
+    Ok(Chosen { url: variant.url.clone(), separate })
+}
+
+/// The first of the highest bandwidth: ties go to the order of the text, which is the author's.
+fn highest<'list>(variants: impl Iterator<Item = &'list Variant>) -> Option<&'list Variant> {
+    variants.fold(None, |best: Option<&Variant>, variant| match best {
+        Some(best) if rank(best) >= rank(variant) => Some(best),
+        _ => Some(variant),
+    })
+}
+
+/// Audio-only variants rank below any with a picture.
+fn rank(variant: &Variant) -> (bool, u64) {
+    let is_audio_only = variant.resolution.is_none()
+        && variant.codecs.as_deref().is_some_and(|codecs| codecs.split(',').all(is_audio_codec));
+    (!is_audio_only, variant.bandwidth)
+}
+
+fn is_audio_codec(codec: &str) -> bool {
+    let codec = codec.trim();
+    ["mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC", "alac"].iter().any(|prefix| codec.starts_with(prefix))
+}
+
+fn audio_of<'list>(master: &'list Master, variant: &'list Variant) -> impl Iterator<Item = &'list Rendition> {
+    master.renditions.iter().filter(move |rendition| {
+        rendition.kind == "AUDIO" && rendition.url.is_some() && variant.audio_group.as_ref() == Some(&rendition.group)
+    })
+}
+
+fn choose_audio(master: &Master, language: Option<&str>, selection: &Selection) -> Result<Chosen, PlaylistError> {
+    let candidates: Vec<&Rendition> = match highest(master.variants.iter()) {
+        Some(variant) => audio_of(master, variant).collect(),
+        None => Vec::new(),
+    };
+    let found = match language {
+        Some(language) => candidates.iter().find(|rendition| rendition.language.as_deref() == Some(language)),
+        None => candidates.iter().find(|rendition| rendition.is_default).or(candidates.first()),
+    };
+    let url = found.and_then(|rendition| rendition.url.clone());
+    url.map(|url| Chosen { url, separate: Vec::new() })
+        .ok_or_else(|| selection.not_found(candidates.iter().map(|rendition| rendition.name.clone())))
+}

@@ -1,0 +1,62 @@
+//! How long to wait before trying again: pure, so that its bounds can be tested.
+
+use std::time::{Duration, SystemTime};
+
+/// First wait; doubled per consecutive failure.
+const FIRST: Duration = Duration::from_millis(100);
+/// No wait is longer, whatever the origin asks.
+pub const LONGEST: Duration = Duration::from_secs(60);
+
+/// The wait after the `failures`-th failure in a row (1 is the first), between half and the whole of
+/// 100 ms · 2^(n-1), and never less than what the origin asked for. `jitter` is in 0..1.
+pub fn backoff(failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
+    let doubled = FIRST.saturating_mul(1_u32 << failures.saturating_sub(1).min(16)).min(LONGEST);
+    let spread = doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
+    spread.max(asked.unwrap_or_default()).min(LONGEST)
+}
+
+/// Reads `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3), capped at [`LONGEST`].
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = value.parse::<u64>().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds.min(LONGEST.as_secs())));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default().min(LONGEST))
+}
+
+/// A number in 0..1 that differs between tasks and calls; spreading retries needs no better randomness.
+pub fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    (RandomState::new().hash_one(0_u8) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_and_never_pass_the_longest() {
+        assert_eq!(backoff(1, None, 1.0), Duration::from_millis(100));
+        assert_eq!(backoff(3, None, 0.0), Duration::from_millis(200));
+        assert_eq!(backoff(u32::MAX, None, 1.0), LONGEST);
+    }
+
+    #[test]
+    fn what_the_origin_asks_is_a_floor_and_is_capped() {
+        assert_eq!(backoff(1, Some(Duration::from_secs(7)), 0.0), Duration::from_secs(7));
+        assert_eq!(backoff(1, Some(Duration::from_secs(7_000)), 0.0), LONGEST);
+    }
+
+    #[test]
+    fn reads_seconds_and_dates_and_refuses_the_rest() {
+        let now = httpdate::parse_http_date("Tue, 24 Nov 2026 07:00:00 GMT").unwrap();
+        assert_eq!(retry_after("3", now), Some(Duration::from_secs(3)));
+        assert_eq!(retry_after("99999999999999999999999", now), Some(LONGEST));
+        assert_eq!(retry_after("Tue, 24 Nov 2026 07:00:05 GMT", now), Some(Duration::from_secs(5)));
+        assert_eq!(retry_after("Tue, 24 Nov 2026 06:00:05 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("-1", now), None);
+        assert_eq!(retry_after("soon", now), None);
+    }
+}

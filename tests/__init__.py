@@ -1,0 +1,1 @@
+"""Promises, each with the test that would falsify it."""

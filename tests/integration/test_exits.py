@@ -1,0 +1,175 @@
+"""Leasing third-party exits: provider answers are untrusted, leases are sticky, blame leads to rest."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+
+import pytest
+
+from tests.support.exit_provider import running_provider
+from vasset.adapters.proxies.pool import BLAMES_BEFORE_REST, FIRST_REST_SECONDS, ExitPool
+from vasset.adapters.proxies.provider import MAX_ANSWER_BYTES, HttpProvider, ProviderFailed, StaticExits
+from vasset.adapters.proxies.settings import AnswerFields, ExitSettings, ProviderSettings, SitePolicy
+from vasset.domain.errors import DependencyDown
+
+TASK, OTHER_TASK = "0d9c6f0e-task", "1e2d3c4b-task"
+
+
+def refuse_private(address: str) -> str | None:
+    return None if ipaddress.ip_address(address).is_global else "not public"
+
+
+def provider(port: int, **changes: object) -> HttpProvider:
+    settings = ProviderSettings.model_validate(
+        {
+            "name": "acme",
+            "url": f"http://127.0.0.1:{port}/lease?country={{country}}&session={{session}}",
+            "headers": {"Authorization": "Bearer ${TOKEN}"},
+            "fields": {"host": "data.0.ip", "port": "data.0.port", "username": "data.0.user", "expires_in": "ttl"},
+            "country": "de",
+            "cost": 0.5,
+            **changes,
+        }
+    )
+    return HttpProvider(settings, refuse_private, guard_url=lambda: None, secrets={"TOKEN": "canary-token"})
+
+
+def json_answer(ip: str = "93.184.216.34", port: object = 8080, **more: object) -> tuple[int, bytes]:
+    return 200, json.dumps({"data": [{"ip": ip, "port": port, "user": "u:@/"}], **more}).encode()
+
+
+async def test_reads_an_exit_by_configured_fields() -> None:
+    with running_provider(json_answer(ttl=30)) as script:
+        found = await provider(script.port).obtain(session="s1")
+    assert found.url == "http://u%3A%40%2F@93.184.216.34:8080"
+    assert "u:" not in repr(found)
+    path, headers = script.requests[0]
+    assert path == "/lease?country=de&session=s1"
+    assert headers["Authorization"] == "Bearer canary-token"
+
+
+async def test_reads_plain_text_answers() -> None:
+    with running_provider((200, b"93.184.216.34:8080:user:pass\n")) as script:
+        found = await provider(script.port, answer="text", fields=None, scheme="socks5").obtain(session="s")
+    assert found.url == "socks5://user:pass@93.184.216.34:8080"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("S130 loopback", json_answer("127.0.0.1", 6379)),
+        ("S131 metadata", json_answer("169.254.169.254", 80)),
+        ("S132 v6 loopback", json_answer("::1", 5432)),
+        ("S133 port zero", json_answer(port=0)),
+        ("S134 port too large", json_answer(port=99_999)),
+        ("port fractional", json_answer(port=80.5)),
+        ("port missing", (200, b'{"data":[{"ip":"93.184.216.34"}]}')),
+        ("numeric host", json_answer("2130706433")),
+        ("hex host", json_answer("0x7f.1")),
+        ("single label", json_answer("localhost")),
+        ("S136 HTML", (200, b"<html>pay your bill</html>")),
+        ("S137 too long", (200, b" " * (MAX_ANSWER_BYTES + 1))),
+        ("S138 header injection", json_answer("93.184.216.34\r\nX: y")),
+        ("S139 expired", json_answer(ttl=0)),
+        ("refused", (402, b"{}")),
+        ("redirect", (302, b"")),
+        ("a list", (200, b"[]")),
+        ("not UTF-8", (200, b"\xff\xfe")),
+    ],
+)
+async def test_refuses_an_unusable_answer_without_repeating_it(name: str, answer: tuple[int, bytes]) -> None:
+    with running_provider(answer) as script, pytest.raises(ProviderFailed) as caught:
+        await provider(script.port).obtain(session="s")
+    assert "canary" not in str(caught.value)
+    assert "pay your bill" not in str(caught.value)
+
+
+async def test_an_unreachable_provider_is_said_so() -> None:
+    with running_provider(json_answer()) as script:
+        gone = script.port
+    with pytest.raises(ProviderFailed, match="acme does not answer"):
+        await provider(gone).obtain(session="s")
+
+
+@pytest.mark.parametrize(
+    "text", ["http://127.0.0.1:3128", "ftp://93.184.216.34:21", "93.184.216.34", "http://h:1/path"]
+)
+def test_a_bad_static_exit_stops_the_start(text: str) -> None:
+    with pytest.raises(ValueError, match=r"its|it is"):
+        StaticExits(ProviderSettings(name="own", exits=(text,)), refuse_private)
+
+
+class Dial:
+    """A clock the test turns."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def pool(policy: SitePolicy, *exits: str, dial: Dial | None = None) -> ExitPool:
+    own = ProviderSettings(name="own", exits=exits or ("http://93.184.216.34:1", "http://93.184.216.34:2"), cost=0.25)
+    settings = ExitSettings(providers=(own,), sites={"default": policy})
+    return ExitPool(settings, [StaticExits(own, refuse_private)], monotonic=dial or Dial())
+
+
+async def test_a_task_keeps_its_exit_and_another_gets_the_next() -> None:
+    exits = pool(SitePolicy.ALWAYS)
+    first = await exits.lease(TASK, "site", attempt=1)
+    again = await exits.lease(TASK, "site", attempt=1)
+    other = await exits.lease(OTHER_TASK, "site", attempt=1)
+    assert first == again
+    assert first is not None
+    assert other is not None
+    assert other.url != first.url
+    assert exits.costs["own"].leases == 2
+
+
+async def test_policy_decides_who_goes_through_an_exit() -> None:
+    assert await pool(SitePolicy.NEVER).lease(TASK, "site", attempt=9) is None
+    fallback = pool(SitePolicy.FALLBACK)
+    assert await fallback.lease(TASK, "site", attempt=1) is None
+    assert await fallback.lease(TASK, "site", attempt=2) is not None
+
+
+async def test_a_blamed_exit_rests_longer_each_time_and_comes_back() -> None:
+    dial = Dial()
+    exits = pool(SitePolicy.ALWAYS, "http://93.184.216.34:1", dial=dial)
+
+    async def blame() -> None:
+        for _ in range(BLAMES_BEFORE_REST):
+            lease = await exits.lease(TASK, "site", attempt=1)
+            assert lease is not None
+            await exits.report(lease, "site", succeeded=False, blamed=True)
+
+    await blame()
+    with pytest.raises(DependencyDown):
+        await exits.lease(TASK, "site", attempt=1)
+    assert await exits.lease(TASK, "elsewhere", attempt=1) is not None, "a ban by one site is not a ban by another"
+    dial.seconds += FIRST_REST_SECONDS
+    await blame()
+    dial.seconds += FIRST_REST_SECONDS
+    with pytest.raises(DependencyDown):
+        await exits.lease(OTHER_TASK, "site", attempt=1)
+    dial.seconds += FIRST_REST_SECONDS
+    assert await exits.lease(OTHER_TASK, "site", attempt=1) is not None
+
+
+async def test_a_failure_that_is_not_the_exits_fault_costs_score_only() -> None:
+    exits = pool(SitePolicy.ALWAYS, "http://93.184.216.34:1")
+    for _ in range(BLAMES_BEFORE_REST * 2):
+        lease = await exits.lease(TASK, "site", attempt=1)
+        assert lease is not None
+        await exits.report(lease, "site", succeeded=False, blamed=False)
+    assert min(exits.scores().values()) < 0.5
+    assert await exits.lease(TASK, "site", attempt=1) is not None
+
+
+def test_a_provider_must_say_where_its_answer_holds_the_exit() -> None:
+    with pytest.raises(ValueError, match="fields"):
+        ProviderSettings(name="acme", url="https://example.com")
+    with pytest.raises(ValueError, match="host"):
+        AnswerFields(port="p")

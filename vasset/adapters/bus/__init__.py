@@ -1,0 +1,1 @@
+"""Progress frames on their way to whoever watches."""

@@ -1,0 +1,1 @@
+"""SQL: SQLite for one machine, PostgreSQL for many, by the same statements."""

@@ -1,0 +1,77 @@
+"""Messages written in the transaction that causes them, relayed afterwards at least once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, insert, or_, select, update
+
+from vasset.adapters.db.database import Database, Transaction
+from vasset.adapters.db.tables import outbox
+from vasset.domain.download import Mode, TaskFailure
+from vasset.domain.ports import OutboxMessage
+from vasset.telemetry.redaction import redact_url
+
+RELAY_SECONDS = 30.0
+
+
+async def add_wake_up(transaction: Transaction, row: Any) -> None:
+    """Say "look at this task" (REQUIREMENTS C2). Losing, doubling or reordering it is harmless: the row is the task."""
+    key = "download.archive" if row.mode is Mode.ARCHIVE else "download.quick"
+    await _add(transaction, key, row.id, _body(row, str(row.url)))
+
+
+async def add_dead_letter(transaction: Transaction, row: Any, failure: TaskFailure) -> None:
+    """Tell the operators that a task failed for good. The URL loses its query: it may be signed."""
+    body = _body(row, redact_url(str(row.url)))
+    body["error"] = {"reason": failure.reason, "message": failure.message, "attempts": row.attempt}
+    await _add(transaction, "download.dead", row.id, body)
+
+
+def _body(row: Any, url: str) -> dict[str, Any]:
+    return {
+        "task_id": row.id,
+        "user_id": row.user_id,
+        "url": url,
+        "mode": str(row.mode),
+        "quality": row.quality,
+        "format": str(row.container),
+        "metadata": {"title": row.title, "duration": row.duration_seconds},
+    }
+
+
+async def _add(transaction: Transaction, routing_key: str, task_id: str, body: dict[str, Any]) -> None:
+    await transaction.execute(
+        insert(outbox).values(routing_key=routing_key, task_id=task_id, body=body, created_at=transaction.now)
+    )
+
+
+class SqlOutbox:
+    """The port ``Outbox``. A taken message comes back after half a minute unless it was marked sent."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take(self, *, limit: int) -> Sequence[OutboxMessage]:
+        async with self._database.write() as transaction:
+            free = or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= transaction.now)
+            oldest = select(outbox).where(free).order_by(outbox.c.id).limit(limit).with_for_update(skip_locked=True)
+            rows = (await transaction.execute(oldest)).all()
+            if rows:
+                await transaction.execute(
+                    update(outbox)
+                    .where(outbox.c.id.in_([row.id for row in rows]))
+                    .values(taken_until=transaction.now + timedelta(seconds=RELAY_SECONDS))
+                )
+            return [OutboxMessage(row.id, row.routing_key, row.task_id, row.body) for row in rows]
+
+    async def mark_sent(self, ids: Sequence[int]) -> None:
+        if ids:
+            async with self._database.write() as transaction:
+                await transaction.execute(delete(outbox).where(outbox.c.id.in_(list(ids))))
+
+    async def backlog(self) -> int:
+        async with self._database.read() as transaction:
+            return int((await transaction.execute(select(func.count()).select_from(outbox))).scalar_one())

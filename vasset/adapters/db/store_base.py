@@ -1,0 +1,99 @@
+"""What the parts of the task store share: its policy, how it finds a task, how it changes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, update
+
+from vasset.adapters.db.database import Database, Transaction
+from vasset.adapters.db.outbox import add_wake_up
+from vasset.adapters.db.quota import refund
+from vasset.adapters.db.tables import download_history, tasks
+from vasset.domain.download import Intent, Phase, TaskStatus, check_transition
+from vasset.domain.errors import NotFound
+from vasset.domain.quota import QuotaPolicy
+from vasset.domain.user import Role
+
+UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RETRY, TaskStatus.RUNNING, TaskStatus.PAUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPolicy:
+    """The operator's numbers, as far as they decide what a transaction writes."""
+
+    quota: QuotaPolicy = field(
+        default_factory=lambda: QuotaPolicy({Role.FREE: 50, Role.PREMIUM: 500, Role.ADMIN: 10_000})
+    )
+    max_unfinished_tasks: int = 1_000
+    refund_cancelled: bool = True
+    quick_ttl_seconds: float = 86_400
+    max_attempts: int = 4
+
+
+class StoreBase:
+    def __init__(self, database: Database, policy: TaskPolicy | None = None) -> None:
+        self._database = database
+        self._policy = policy or TaskPolicy()
+
+    async def _find(self, transaction: Transaction, task_id: str, user_id: int | None, *, lock: bool = False) -> Any:
+        """The task's row. Another user's task, a deleted one and an unknown one are the same ``NotFound``."""
+        statement = select(tasks).where(tasks.c.id == task_id, tasks.c.deleted_at.is_(None))
+        if user_id is not None:
+            statement = statement.where(tasks.c.user_id == user_id)
+        if lock:
+            statement = statement.with_for_update()
+        row = (await transaction.execute(statement)).one_or_none()
+        if row is None:
+            raise NotFound("there is no such download, or it belongs to somebody else")
+        return row
+
+    async def _change(self, transaction: Transaction, row: Any, status: TaskStatus, **values: Any) -> Any:
+        """Move a locked row to ``status`` together with its history row; answer the new row."""
+        if row.status is not status:
+            check_transition(row.status, status)
+        changed = await transaction.execute(
+            update(tasks)
+            .where(tasks.c.id == row.id)
+            .values(status=status, updated_at=transaction.now, **values)
+            .returning(tasks)
+        )
+        history: dict[str, Any] = {"status": status}
+        if status.is_terminal:
+            history["completed_at"] = transaction.now
+        await transaction.execute(
+            update(download_history).where(download_history.c.id == row.history_id).values(**history)
+        )
+        return changed.one()
+
+    async def _cancel(self, transaction: Transaction, row: Any) -> Any:
+        """Cancelled for good; the quota unit goes back once if the operator's policy says so."""
+        if self._policy.refund_cancelled:
+            await self._refund(transaction, row)
+        return await self._change(
+            transaction, row, TaskStatus.CANCELLED,
+            phase=Phase.CANCELLED, intent=Intent.GO_ON, completed_at=transaction.now,
+            lease_owner=None, lease_until=None, not_before=None,
+        )  # fmt: skip
+
+    async def _pause(self, transaction: Transaction, row: Any) -> Any:
+        """Paused; an attempt that its user interrupted does not count."""
+        return await self._change(
+            transaction, row, TaskStatus.PAUSED,
+            phase=Phase.PAUSED, intent=Intent.GO_ON, not_before=None, lease_owner=None, lease_until=None,
+            attempt=row.attempt - 1 if row.status is TaskStatus.RUNNING else row.attempt,
+        )  # fmt: skip
+
+    async def _queue(self, transaction: Transaction, row: Any, **values: Any) -> Any:
+        """Queued, with a wake-up in the outbox."""
+        queued = await self._change(
+            transaction, row, TaskStatus.QUEUED,
+            phase=Phase.QUEUED, intent=Intent.GO_ON, not_before=None, lease_owner=None, lease_until=None,
+            woken_at=transaction.now, **values,
+        )  # fmt: skip
+        await add_wake_up(transaction, queued)
+        return queued
+
+    async def _refund(self, transaction: Transaction, row: Any) -> None:
+        await refund(transaction, user_id=row.user_id, task_id=row.id, n=row.debits, day=row.quota_day)

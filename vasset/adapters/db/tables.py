@@ -1,0 +1,226 @@
+"""The schema (REQUIREMENTS E2 and what the promises need), once, for SQLite and PostgreSQL.
+
+Owners: auth writes ``users`` to ``invitations``; asset owns ``download_history``, ``user_quotas``, ``quota_ledger``; the downloader
+owns ``tasks``, ``idempotency_keys``, ``outbox``. Submitting spans owners in one transaction on purpose (``ARCHITECTURE.md``).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+from vasset.adapters.db.types import Identifier, UtcDateTime, Word
+from vasset.domain.download import Intent, Mode, Phase, TaskStatus
+from vasset.domain.media import Container
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# --- auth ------------------------------------------------------------------------------------------------------------
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("email", String(320), nullable=False, unique=True),
+    Column("password_hash", String(128), nullable=False),
+    Column("nickname", String(128), nullable=False),
+    Column("role", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# One row a session. ``token_hash`` is the head of its family of refresh tokens; the ones before it are in ``spent_tokens``.
+user_sessions = Table(
+    "user_sessions",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    Column("user_agent", String(256)),
+)
+
+# ``nonce`` with the spent token itself gives its child again, so a repeat within the grace time gets the same answer
+# although no token is ever stored: child = HMAC(parent, nonce).
+spent_tokens = Table(
+    "spent_tokens",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("session_id", Identifier, ForeignKey("user_sessions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("child_hash", LargeBinary(32), nullable=False),
+    Column("nonce", LargeBinary(32), nullable=False),
+    Column("spent_at", UtcDateTime, nullable=False),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("token_hash", LargeBinary(32), primary_key=True),
+    Column("created_by", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime),
+    Column("used_by", Identifier, ForeignKey("users.id", ondelete="SET NULL")),
+)
+
+# Whoever inserts a name did the thing first: the race for the first account is one insert.
+milestones = Table("milestones", metadata, Column("name", String(64), primary_key=True), Column("at", UtcDateTime))
+
+# --- asset -----------------------------------------------------------------------------------------------------------
+
+download_history = Table(
+    "download_history",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("task_id", String(36), nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("title", Text),
+    Column("mode", Word(Mode), nullable=False),
+    Column("status", Word(TaskStatus), nullable=False),
+    Column("file_path", Text, unique=True),
+    Column("file_name", Text),
+    Column("file_size", BigInteger),
+    Column("file_hash", String(128)),
+    Column("hash_algorithm", String(16)),
+    Column("file_owner", String(128)),
+    Column("duration_seconds", Float),
+    Column("expire_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    Column("forgotten_reason", String(32)),
+    # Set before the file is unlinked, so that neither ``keep`` nor a reader can come between.
+    Column("removing", Boolean, nullable=False, server_default=false()),
+    Index("ix_download_history_user_id_id", "user_id", "id"),
+    Index("ix_download_history_expire_at", "expire_at"),
+)
+
+user_quotas = Table(
+    "user_quotas",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, unique=True),
+    Column("day", Date, nullable=False),
+    Column("daily_limit", Integer, nullable=False),
+    Column("daily_used", Integer, nullable=False),
+    Column("reset_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("daily_used >= 0", name="daily_used"),
+)
+
+# ``n`` counts a task's debits (1, and one more at every retry by its user). The unique triple makes a debit or a refund
+# happen once, however often it is replayed.
+quota_ledger = Table(
+    "quota_ledger",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("user_id", Identifier, nullable=False),
+    Column("task_id", String(36), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("kind IN ('debit', 'refund')", name="kind"),
+    UniqueConstraint("task_id", "kind", "n"),
+    Index("ix_quota_ledger_user_id_day", "user_id", "day"),
+)
+
+# --- downloader ------------------------------------------------------------------------------------------------------
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "history_id", Identifier, ForeignKey("download_history.id", ondelete="CASCADE"), nullable=False, unique=True
+    ),
+    Column("url", Text, nullable=False),
+    Column("mode", Word(Mode), nullable=False),
+    Column("quality", String(64), nullable=False),
+    Column("container", Word(Container), nullable=False),
+    Column("title", Text),
+    Column("duration_seconds", Float),
+    Column("status", Word(TaskStatus), nullable=False),
+    Column("phase", Word(Phase), nullable=False),
+    Column("intent", Word(Intent), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("lease_owner", String(128)),
+    Column("lease_until", UtcDateTime),
+    Column("not_before", UtcDateTime),
+    Column("woken_at", UtcDateTime, nullable=False),
+    Column("debits", Integer, nullable=False),
+    Column("quota_day", Date, nullable=False),
+    Column("downloaded_bytes", BigInteger, nullable=False),
+    Column("total_bytes", BigInteger),
+    Column("failure_reason", String(64)),
+    Column("failure_message", Text),
+    Column("failure_retryable", Boolean),
+    Column("extractor_version", String(64)),
+    Column("started_at", UtcDateTime),
+    Column("completed_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("(status = 'running') = (lease_until IS NOT NULL)", name="lease"),
+    Index("ix_tasks_user_id_created_at", "user_id", "created_at"),
+    Index(
+        "ix_tasks_unfinished",
+        "status",
+        "created_at",
+        sqlite_where=text("status IN ('queued', 'retry', 'running', 'paused')"),
+        postgresql_where=text("status IN ('queued', 'retry', 'running', 'paused')"),
+    ),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_hash", LargeBinary(32), nullable=False),
+    Column("task_id", String(36), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("routing_key", String(64), nullable=False),
+    Column("task_id", String(36), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # A relay's claim; another relay may take the message once this has passed.
+    Column("taken_until", UtcDateTime),
+)

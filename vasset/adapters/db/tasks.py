@@ -1,0 +1,63 @@
+"""The port ``TaskStore``: submission, wishes and leases over one set of rows, and the reaper that mends what was left lying."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+
+from vasset.adapters.db.database import Transaction
+from vasset.adapters.db.outbox import add_wake_up
+from vasset.adapters.db.tables import tasks
+from vasset.adapters.db.task_leases import TaskLeases
+from vasset.adapters.db.task_submission import TaskSubmission
+from vasset.adapters.db.task_wishes import TaskWishes
+from vasset.domain.download import CLAIMABLE, Intent, TaskFailure, TaskStatus
+
+# A wake-up may have been lost with its broker; workers poll as well, so this is the second net and may be wide.
+REPEAT_WAKE_UP_SECONDS = 300.0
+
+WORKER_LOST = TaskFailure(
+    "worker_lost", "every worker that tried this download ended in mid-task; report this address", retryable=False
+)
+
+
+class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases):
+    async def reap(self, *, limit: int = 100) -> Sequence[str]:
+        async with self._database.write() as transaction:
+            lost = await self._reap_lost(transaction, limit)
+            return [*lost, *await self._wake_waiting(transaction, limit)]
+
+    async def _reap_lost(self, transaction: Transaction, limit: int) -> list[str]:
+        """Lost leases: queued again, or failed when the task has now taken ``max_attempts`` workers with it."""
+        expired = and_(tasks.c.status == TaskStatus.RUNNING, tasks.c.lease_until <= transaction.now)
+        rows = await _lock(transaction, expired, limit)
+        for row in rows:
+            if row.attempt >= self._policy.max_attempts and row.intent is Intent.GO_ON:
+                await self._give_up(transaction, row, WORKER_LOST)
+            else:
+                await self._put_back(transaction, row, attempt=row.attempt)
+        return [row.id for row in rows]
+
+    async def _wake_waiting(self, transaction: Transaction, limit: int) -> list[str]:
+        """Retries that are due, once; and queued tasks whose wake-up was long ago, in case it was lost."""
+        due = tasks.c.not_before <= transaction.now
+        stale = and_(
+            tasks.c.not_before.is_(None),
+            tasks.c.woken_at <= transaction.now - timedelta(seconds=REPEAT_WAKE_UP_SECONDS),
+        )
+        rows = await _lock(transaction, and_(tasks.c.status.in_(list(CLAIMABLE)), or_(due, stale)), limit)
+        for row in rows:
+            await transaction.execute(
+                update(tasks).where(tasks.c.id == row.id).values(not_before=None, woken_at=transaction.now)
+            )
+            await add_wake_up(transaction, row)
+        return [row.id for row in rows]
+
+
+async def _lock(transaction: Transaction, condition: Any, limit: int) -> Sequence[Any]:
+    oldest = select(tasks).where(condition).order_by(tasks.c.created_at).limit(limit)
+    rows: Sequence[Any] = (await transaction.execute(oldest.with_for_update(skip_locked=True))).all()
+    return rows

@@ -1,0 +1,93 @@
+"""The exits file (``VASSET_EXITS_FILE``, YAML): which providers there are and which sites go through them.
+
+.. code-block:: yaml
+
+    providers:
+      - name: acme
+        url: "https://api.example.com/v1/lease?country={country}&session={session}"
+        headers: {Authorization: "Bearer ${ACME_TOKEN}"}   # ${NAME}: a file NAME in VASSET_SECRETS_DIR
+        answer: json                                        # json: `fields` are dotted paths; text: one exit a line
+        fields: {host: data.0.ip, port: data.0.port, username: data.0.user, password: data.0.pass, expires_in: data.0.ttl}
+        country: de
+        ttl_seconds: 600
+        cost: 0.002
+      - name: own
+        exits: ["http://user:password@203.0.113.7:8080", "socks5://203.0.113.8:1080"]
+    sites:
+      default: fallback        # never: go directly · fallback: from the second attempt on · always
+      youtube: always
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class SitePolicy(StrEnum):
+    NEVER = "never"
+    FALLBACK = "fallback"
+    ALWAYS = "always"
+
+
+class AnswerFields(BaseModel):
+    """Dotted paths into a JSON answer; numbers index lists. ``exit`` replaces the others when one field holds host:port."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    exit: str | None = None
+    host: str | None = None
+    port: str | None = None
+    username: str | None = None
+    password: str | None = None
+    country: str | None = None
+    expires_in: str | None = None
+
+    @model_validator(mode="after")
+    def _name_an_exit(self) -> AnswerFields:
+        if self.exit is None and (self.host is None or self.port is None):
+            raise ValueError("fields must name `exit`, or both `host` and `port`")
+        return self
+
+
+class ProviderSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_-]{1,32}$")
+    url: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    answer: Literal["json", "text"] = "json"
+    fields: AnswerFields | None = None
+    scheme: Literal["http", "socks5"] = "http"
+    country: str | None = None
+    ttl_seconds: float = Field(600.0, gt=0)
+    timeout_seconds: float = Field(10.0, gt=0, le=60)
+    cost: float = Field(0.0, ge=0)
+    exits: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ProviderSettings:
+        if bool(self.url) == bool(self.exits):
+            raise ValueError(f"provider {self.name!r} needs either `url` or `exits`")
+        if self.url and self.answer == "json" and self.fields is None:
+            raise ValueError(f"provider {self.name!r} answers JSON: name its `fields`")
+        return self
+
+
+class ExitSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    providers: tuple[ProviderSettings, ...] = ()
+    sites: dict[str, SitePolicy] = Field(default_factory=dict)
+
+    def policy_for(self, site: str) -> SitePolicy:
+        return self.sites.get(site.lower(), self.sites.get("default", SitePolicy.FALLBACK))
+
+
+def load_exit_settings(path: Path) -> ExitSettings:
+    """Raises ``pydantic.ValidationError`` or ``OSError`` at start rather than at the first download."""
+    return ExitSettings.model_validate(yaml.safe_load(path.read_text()) or {})

@@ -1,0 +1,1 @@
+"""Files under the data root: names, workspaces, publishing, space."""

@@ -1,0 +1,212 @@
+"""A page's URL → one complete local file with its digest: extraction, bytes, post-processing (DESIGN §3, steps 3 to 5).
+
+Shared by the worker and by ``vasset get``. It writes nowhere but in the workspace and leaves there what a second run can use: the
+engine's journals and the streams that are complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from vasset.domain.download import Phase
+from vasset.domain.errors import PostprocessFailed, TransferFailed, UrlsExpired
+from vasset.domain.media import Extraction, ProcessedMedia, Stream
+from vasset.domain.ports import (
+    ExtractionRequest,
+    Extractor,
+    FetchedStream,
+    Fetcher,
+    Storage,
+    Transfer,
+    TransferSnapshot,
+)
+
+MAX_URL_RENEWALS = 5
+MERGE_SPACE_FACTOR = 2  # the streams and the file made of them exist side by side for a moment
+
+
+class Gate(Protocol):
+    """A bound on how many may do something at a time."""
+
+    def hold(self) -> AbstractAsyncContextManager[None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AcquiredMedia:
+    """The finished file, still in the workspace."""
+
+    path: Path
+    ext: str
+    digest: tuple[str, str]
+    title: str
+    duration_seconds: float | None
+
+
+class Acquisition:
+    """One execution; ``snapshot`` may be read at any moment by the same event loop."""
+
+    def __init__(
+        self,
+        *,
+        extractor: Extractor,
+        fetcher: Fetcher,
+        storage: Storage | None,
+        extraction_gate: Gate,
+        postprocess_gate: Gate,
+        request: ExtractionRequest,
+        max_bytes: int,
+        on_phase: Callable[[Phase], None],
+    ) -> None:
+        self._extractor = extractor
+        self._fetcher = fetcher
+        self._storage = storage
+        self._extraction_gate = extraction_gate
+        self._postprocess_gate = postprocess_gate
+        self._request = request
+        self._max_bytes = max_bytes
+        self._on_phase = on_phase
+        self._transfer: Transfer | None = None
+        self._native = TransferSnapshot(0, None, 0.0)
+        self._has_native = False
+
+    def snapshot(self) -> TransferSnapshot | None:
+        """The sum over all streams; None before the first byte was asked for."""
+        if self._transfer is None:
+            return self._native if self._has_native else None
+        engine = self._transfer.snapshot()
+        if not self._has_native:
+            return engine
+        totals = (engine.total_bytes, self._native.total_bytes)
+        return TransferSnapshot(
+            engine.downloaded_bytes + self._native.downloaded_bytes,
+            None if None in totals else sum(total for total in totals if total is not None),
+            engine.speed_bytes_per_second + self._native.speed_bytes_per_second,
+        )
+
+    async def extract(self) -> Extraction:
+        self._on_phase(Phase.PARSING)
+        async with self._extraction_gate.hold():
+            return await self._extractor.extract(self._request)
+
+    async def complete(self, extraction: Extraction) -> AcquiredMedia:
+        """Fetch, post-process and hash. Raises the ``TaskError`` of whichever step failed, ``DiskPressure`` or ``DiskFull``."""
+        async with AsyncExitStack() as space:
+            if self._storage is not None:
+                await space.enter_async_context(self._storage.reserve(expected_bytes(extraction)))
+            self._on_phase(Phase.DOWNLOADING)
+            extraction, fetched = await self._fetch(extraction)
+            if finished := self._already_finished(extraction, fetched):
+                return finished
+            return await self._postprocess(extraction, fetched)
+
+    async def _fetch(self, extraction: Extraction) -> tuple[Extraction, list[FetchedStream]]:
+        engine_streams = [stream for stream in extraction.streams if stream.kind != "native"]
+        self._has_native = len(engine_streams) < len(extraction.streams)
+        if not self._has_native:
+            return await self._fetch_by_engine(extraction, engine_streams)
+        native = asyncio.ensure_future(self._fetch_native(extraction))
+        engine = asyncio.ensure_future(self._fetch_by_engine(extraction, engine_streams)) if engine_streams else None
+        pending: list[asyncio.Future[Any]] = [native] if engine is None else [native, engine]
+        try:
+            await asyncio.gather(*pending)
+        finally:
+            for future in pending:
+                future.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        return engine.result() if engine is not None else (extraction, [])
+
+    async def _fetch_by_engine(
+        self, extraction: Extraction, streams: list[Stream]
+    ) -> tuple[Extraction, list[FetchedStream]]:
+        transfer = self._fetcher.start(
+            streams, self._request.workspace, proxy=self._request.proxy, max_bytes=self._max_bytes
+        )
+        self._transfer = transfer
+        try:
+            for _ in range(MAX_URL_RENEWALS):
+                try:
+                    return extraction, list(await transfer.result())
+                except UrlsExpired:
+                    async with self._extraction_gate.hold():
+                        extraction = await self._extractor.extract(self._request)
+                    transfer.refresh(_renewed(streams, extraction))
+            return extraction, list(await transfer.result())
+        finally:
+            await transfer.cancel()
+
+    async def _fetch_native(self, extraction: Extraction) -> None:
+        def on_progress(downloaded: int, total: int | None) -> None:
+            self._native = TransferSnapshot(downloaded, total, 0.0)
+
+        await self._extractor.download_native(self._request, extraction, on_progress)
+
+    def _already_finished(self, extraction: Extraction, fetched: list[FetchedStream]) -> AcquiredMedia | None:
+        if extraction.finished_ext is None or len(extraction.streams) != 1 or len(fetched) != 1:
+            return None
+        only = fetched[0]
+        return AcquiredMedia(
+            only.path,
+            extraction.finished_ext,
+            (only.hash_algorithm, only.digest),
+            extraction.title,
+            extraction.duration_seconds,
+        )
+
+    async def _postprocess(self, extraction: Extraction, fetched: list[FetchedStream]) -> AcquiredMedia:
+        before = {stream.path: _identity(stream.path) for stream in fetched}
+        async with self._postprocess_gate.hold():
+            self._on_phase(Phase.MERGING if len(extraction.streams) > 1 else Phase.POSTPROCESSING)
+            processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
+        self._on_phase(Phase.FINALIZING)
+        path = _inside(self._request.workspace, processed)
+        digest = _unchanged_digest(path, before, fetched) or await self._fetcher.digest(path)
+        return AcquiredMedia(
+            path, processed.ext, digest, extraction.title, processed.duration_seconds or extraction.duration_seconds
+        )
+
+
+def expected_bytes(extraction: Extraction) -> int:
+    """How much space the task will need at most, as far as the site tells."""
+    sizes = [stream.size_bytes for stream in extraction.streams]
+    known = sum(size for size in sizes if size is not None)
+    expected = max(known, extraction.estimated_bytes or 0)
+    return expected if extraction.finished_ext is not None else expected * MERGE_SPACE_FACTOR
+
+
+def _renewed(streams: list[Stream], extraction: Extraction) -> list[Stream]:
+    fresh: Mapping[str, Stream] = {stream.file_name: stream for stream in extraction.streams}
+    missing = [stream.file_name for stream in streams if stream.file_name not in fresh]
+    if missing:
+        raise TransferFailed(
+            "the site changed its formats while the download was running; it starts over", kind="formats_changed"
+        )
+    return [fresh[stream.file_name] for stream in streams]
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _unchanged_digest(
+    path: Path, before: Mapping[Path, tuple[int, int, int]], fetched: list[FetchedStream]
+) -> tuple[str, str] | None:
+    """The engine's digest when post-processing left (or only renamed) a fetched file: no second read."""
+    for stream in fetched:
+        if before[stream.path] == _identity(path):
+            return stream.hash_algorithm, stream.digest
+    return None
+
+
+def _inside(workspace: Path, processed: ProcessedMedia) -> Path:
+    """The child's answer is not trusted to stay in its folder."""
+    path = Path(processed.path)
+    path = path if path.is_absolute() else workspace / path
+    if path.is_symlink() or path.resolve().parent != workspace.resolve() or not path.is_file():
+        raise PostprocessFailed("post-processing left no file of its own in the task's folder; retry the download")
+    return path

@@ -1,0 +1,306 @@
+"""Execute one claimed task: lease → exit → extraction → bytes → post-processing → publish → row → terminal frame.
+
+Every write carries the lease's fence. Whoever loses the lease stops without writing; whatever is unfinished stays in the workspace for
+the next execution. The only step that is never interrupted is publish-and-complete: there the row, under the fence, decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from vasset.domain.download import Intent, Lease, Phase, Task, TaskFailure, TaskStatus
+from vasset.domain.errors import (
+    BreakerOpen,
+    DiskPressure,
+    ExtractionFailed,
+    LeaseLost,
+    NotFound,
+    TaskTimedOut,
+    TransferFailed,
+    Unavailable,
+    VAssetError,
+)
+from vasset.domain.history import PublishedFile
+from vasset.domain.ports import (
+    Breaker,
+    Clock,
+    ExtractionRequest,
+    Extractor,
+    Fetcher,
+    ProgressBus,
+    ProxyLease,
+    ProxyPool,
+    Storage,
+    TaskStore,
+)
+from vasset.domain.progress import ProgressFrame
+from vasset.domain.retry import RetryPolicy
+from vasset.usecases.acquire_media import AcquiredMedia, Acquisition, Gate
+from vasset.usecases.hold_lease import HoldLease, Stop, uninterrupted
+from vasset.usecases.track_progress import ProgressTracker
+
+Result = TypeVar("Result")
+UPSTREAM_EXTRACTION_FAULTS = frozenset({"rate_limited", "bot_check", "timeout"})
+ORIGINS_OWN_ANSWER = frozenset({"http_status", "not_found", "limit_exceeded", "egress_denied", "invalid_request"})
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadBounds:
+    lease_seconds: float = 60.0
+    heartbeat_seconds: float = 5.0
+    task_timeout_seconds: float = 1_800.0
+    extraction_timeout_seconds: float = 60.0
+    max_file_bytes: int = 64 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadParts:
+    """What every execution shares: one set per worker."""
+
+    store: TaskStore
+    storage: Storage
+    extractor: Extractor
+    fetcher: Fetcher
+    bus: ProgressBus
+    clock: Clock
+    retry: RetryPolicy
+    bounds: DownloadBounds
+    extraction_gate: Gate
+    postprocess_gate: Gate
+    site_gate: Callable[[str], Gate]
+    report_unexpected: Callable[[str, BaseException], None]
+    proxies: ProxyPool | None = None
+    breaker: Breaker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an execution ended: the task's row afterwards, or None when this worker may not know (lease lost, SQL down)."""
+
+    task: Task | None
+    disk_pressure: bool = False
+
+
+class RunDownload:
+    """One execution. ``tick`` may be called at any time by the same event loop."""
+
+    def __init__(self, parts: DownloadParts, lease: Lease) -> None:
+        self.lease = lease
+        self.task = lease.task
+        self.site = (urlsplit(lease.task.url).hostname or "unknown").lower()
+        self._parts = parts
+        self._tracker = ProgressTracker(lease.task, lease.fence)
+        self._acquisition: Acquisition | None = None
+        self._keeper = HoldLease(
+            parts.store,
+            parts.clock,
+            lease,
+            lease_seconds=parts.bounds.lease_seconds,
+            heartbeat_seconds=parts.bounds.heartbeat_seconds,
+        )
+
+    def nudge(self) -> None:
+        self._keeper.nudge()
+
+    def drain(self) -> None:
+        self._keeper.drain()
+
+    def tick(self) -> ProgressFrame | None:
+        """The next progress frame, None when nothing changed."""
+        if self._acquisition is not None and (snapshot := self._acquisition.snapshot()) is not None:
+            self._tracker.observe(snapshot)
+        return self._tracker.tick(self._parts.clock.now().timestamp())
+
+    async def run(self) -> Ended:
+        """Run to an end that is written down, or to one that another execution will find. Raises only ``CancelledError``."""
+        try:
+            outcome = await self._keeper.run(self._bounded())
+        except LeaseLost:
+            return Ended(None)
+        except DiskPressure:
+            return await self._settle(self._give_back, disk_pressure=True)
+        except VAssetError as error:
+            return await self._settle(partial(self._fail, error))
+        except Exception as error:
+            self._parts.report_unexpected(self.task.id, error)
+            unexpected = VAssetError("the download failed inside V-Asset; the log has the details", retryable=True)
+            return await self._settle(partial(self._fail, unexpected))
+        if isinstance(outcome, Task):
+            return await self._finish(outcome)
+        return await self._stop(outcome)
+
+    # --- the work ---
+
+    async def _bounded(self) -> Task:
+        try:
+            async with asyncio.timeout(self._parts.bounds.task_timeout_seconds) as bound:
+                return await self._work()
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            minutes = self._parts.bounds.task_timeout_seconds / 60
+            raise TaskTimedOut(f"the download took longer than {minutes:g} minutes and was stopped") from error
+
+    async def _work(self) -> Task:
+        parts = self._parts
+        workspace = parts.storage.workspace(self.task.id, self.lease.fence)
+        if (file := parts.storage.published(self.task.id, self.lease.fence)) is not None:
+            return await uninterrupted(self._record(file, self.task.duration_seconds))
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(parts.site_gate(self.site).hold())
+            proxy = await self._lease_exit()
+            key = f"{self.site}|{proxy.id if proxy else 'direct'}"
+            if parts.breaker is not None:
+                parts.breaker.check(key)
+            request = ExtractionRequest(
+                url=self.task.url,
+                quality=self.task.quality,
+                container=self.task.container,
+                task_id=self.task.id,
+                workspace=workspace,
+                proxy=proxy.url if proxy else None,
+                timeout_seconds=parts.bounds.extraction_timeout_seconds,
+            )
+            try:
+                media = await self._acquire(request)
+            except BaseException as error:
+                await self._report(proxy, key, error)
+                raise
+            await self._report(proxy, key, None)
+        self._tracker.enter(Phase.FINALIZING)
+        return await uninterrupted(self._publish(media))
+
+    async def _acquire(self, request: ExtractionRequest) -> AcquiredMedia:
+        parts = self._parts
+        self._acquisition = Acquisition(
+            extractor=parts.extractor,
+            fetcher=parts.fetcher,
+            storage=parts.storage,
+            extraction_gate=parts.extraction_gate,
+            postprocess_gate=parts.postprocess_gate,
+            request=request,
+            max_bytes=parts.bounds.max_file_bytes,
+            on_phase=self._tracker.enter,
+        )
+        extraction = await self._acquisition.extract()
+        self._tracker.title = extraction.title
+        self._tracker.estimated_bytes = extraction.estimated_bytes
+        await self._persist(
+            lambda: parts.store.record_extraction(
+                self.lease,
+                title=extraction.title,
+                duration_seconds=extraction.duration_seconds,
+                extractor_version=extraction.extractor_version,
+                total_bytes=extraction.estimated_bytes,
+            )
+        )
+        return await self._acquisition.complete(extraction)
+
+    async def _publish(self, media: AcquiredMedia) -> Task:
+        file = await self._parts.storage.publish(
+            media.path, self.lease, title=media.title, ext=media.ext, digest=media.digest
+        )
+        return await self._record(file, media.duration_seconds)
+
+    async def _record(self, file: PublishedFile, duration_seconds: float | None) -> Task:
+        try:
+            return await self._persist(
+                lambda: self._parts.store.complete(self.lease, file, duration_seconds=duration_seconds)
+            )
+        except LeaseLost:
+            await self._parts.storage.delete(
+                file.relative_path
+            )  # cancelled, or taken over: its bytes never become the file
+            raise
+
+    async def _lease_exit(self) -> ProxyLease | None:
+        if self._parts.proxies is None:
+            return None
+        return await self._parts.proxies.lease(self.task.id, self.site, attempt=self.task.attempt)
+
+    async def _report(self, proxy: ProxyLease | None, key: str, error: BaseException | None) -> None:
+        """Tell breaker and pool; a user's mistake or our own disk is nobody's fault there."""
+        upstream = (
+            error is None
+            or (isinstance(error, TransferFailed) and error.kind not in ORIGINS_OWN_ANSWER)
+            or (isinstance(error, ExtractionFailed) and error.kind in UPSTREAM_EXTRACTION_FAULTS)
+        )
+        if upstream and self._parts.breaker is not None:
+            self._parts.breaker.record(key, succeeded=error is None)
+        if proxy is not None and self._parts.proxies is not None:
+            await uninterrupted(
+                self._parts.proxies.report(
+                    proxy, self.site, succeeded=error is None, blamed=upstream and error is not None
+                )
+            )
+
+    # --- the end ---
+
+    async def _stop(self, stop: Stop) -> Ended:
+        if stop is Stop.LOST:
+            return Ended(None)
+        if stop is Stop.DRAIN:
+            return await self._settle(self._give_back)
+        intent = Intent.CANCEL if stop is Stop.CANCEL else Intent.PAUSE
+        return await self._settle(lambda: self._parts.store.stop(self.lease, intent))
+
+    async def _give_back(self) -> Task:
+        await self._parts.store.release(self.lease)
+        return await self._parts.store.get(self.task.id, user_id=None)
+
+    async def _fail(self, error: VAssetError) -> Task:
+        delay = self._parts.retry.delay_seconds(max(1, self.task.attempt)) if error.retryable else None
+        retry_at = None
+        if delay is not None:
+            wait = max(delay, min(error.retry_after_seconds or 0.0, 3_600.0))
+            retry_at = self._parts.clock.now() + timedelta(seconds=wait)
+        failure = TaskFailure(error.reason, error.message, error.retryable)
+        return await self._parts.store.fail(self.lease, failure, retry_at=retry_at)
+
+    async def _settle(self, write: Callable[[], Awaitable[Task]], *, disk_pressure: bool = False) -> Ended:
+        try:
+            task = await uninterrupted(self._persist(write))
+        except (LeaseLost, NotFound, Unavailable):
+            return Ended(None, disk_pressure)  # somebody else owns it, or the reaper will
+        ended = await self._finish(task)
+        return Ended(ended.task, disk_pressure)
+
+    async def _finish(self, task: Task) -> Ended:
+        if task.status is TaskStatus.RUNNING:
+            return Ended(task)  # given back and already claimed by somebody else
+        phase = {
+            TaskStatus.COMPLETED: Phase.COMPLETED,
+            TaskStatus.FAILED: Phase.FAILED,
+            TaskStatus.CANCELLED: Phase.CANCELLED,
+            TaskStatus.PAUSED: Phase.PAUSED,
+        }.get(task.status, Phase.QUEUED)
+        frame = self._tracker.ending(self._parts.clock.now().timestamp(), phase, task.failure)
+        with contextlib.suppress(Unavailable):  # watchers find the ending in SQL
+            await self._parts.bus.publish([frame])
+        if task.status.is_terminal:
+            await self._parts.storage.discard_workspace(task.id, fence=self.lease.fence)
+        return Ended(task)
+
+    async def _persist(self, write: Callable[[], Awaitable[Result]]) -> Result:
+        """Repeat a fenced write while SQL does not answer, for as long as the lease can be ours."""
+        clock = self._parts.clock
+        until = clock.monotonic() + self._parts.bounds.lease_seconds
+        pause_seconds = 0.1
+        while True:
+            try:
+                return await write()
+            except BreakerOpen:
+                raise
+            except Unavailable:
+                if clock.monotonic() + pause_seconds >= until:
+                    raise
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2.0, pause_seconds * 2)

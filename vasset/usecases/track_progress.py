@@ -1,0 +1,136 @@
+"""One bytes-weighted percentage that never goes back, and frames whose ``seq`` always rises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from vasset.domain.download import Phase, Task, TaskFailure, TaskStatus
+from vasset.domain.ports import TransferSnapshot
+from vasset.domain.progress import SEQ_PER_FENCE, ProgressFrame
+
+_PHASES = {
+    TaskStatus.QUEUED: Phase.QUEUED,
+    TaskStatus.RETRY: Phase.QUEUED,
+    TaskStatus.PAUSED: Phase.PAUSED,
+    TaskStatus.COMPLETED: Phase.COMPLETED,
+    TaskStatus.FAILED: Phase.FAILED,
+    TaskStatus.CANCELLED: Phase.CANCELLED,
+}
+ALMOST_DONE_PERCENT = 99.9  # 100 is said once, by the completed frame: a merge may still fail
+LAST_OF_FENCE = SEQ_PER_FENCE - 1
+
+
+def describe_failure(failure: TaskFailure | None) -> dict[str, object] | None:
+    """The ``error`` object of frames and of the API."""
+    if failure is None:
+        return None
+    return {"reason": failure.reason, "message": failure.message, "retryable": failure.retryable}
+
+
+def frame_of(task: Task) -> ProgressFrame:
+    """What the SQL row alone can say: the fallback when no live frame is known.
+
+    An ended task's frame carries the highest ``seq`` of its fence, the same as the live terminal frame, so that a client sees it once.
+    """
+    phase = task.phase if task.status is TaskStatus.RUNNING else _PHASES[task.status]
+    total = task.total_bytes
+    percent = 100.0 * task.downloaded_bytes / total if total else None
+    if task.status is TaskStatus.COMPLETED:
+        percent = 100.0
+    elif percent is not None:
+        percent = min(percent, ALMOST_DONE_PERCENT)
+    return ProgressFrame(
+        task_id=task.id,
+        user_id=task.user_id,
+        seq=task.fence * SEQ_PER_FENCE + (LAST_OF_FENCE if task.status.is_terminal else 0),
+        phase=phase,
+        timestamp=(task.completed_at or task.updated_at).timestamp(),
+        percent=percent,
+        downloaded_bytes=task.downloaded_bytes,
+        total_bytes=total,
+        attempt=max(1, task.attempt),
+        history_id=task.history_id,
+        title=task.title,
+        error=describe_failure(task.failure),
+    )
+
+
+@dataclass(slots=True)
+class ProgressTracker:
+    """Turns snapshots of one execution of a task into frames. Not thread-safe: the event loop owns it."""
+
+    task: Task
+    fence: int
+    phase: Phase = Phase.PARSING
+    title: str | None = None
+    estimated_bytes: int | None = None
+    _downloaded: int = 0
+    _total: int | None = None
+    _total_is_estimate: bool = False
+    _speed: float | None = None
+    _percent: float | None = None
+    _next: int = 1
+    _reported: ProgressFrame | None = field(default=None, repr=False)
+
+    def enter(self, phase: Phase) -> None:
+        """Move to another phase; a speed is only shown while bytes flow."""
+        self.phase = phase
+        if phase is not Phase.DOWNLOADING:
+            self._speed = None
+
+    def observe(self, snapshot: TransferSnapshot) -> None:
+        """Take the sum over all streams. The percentage keeps its maximum when a total is corrected upward."""
+        self._downloaded = max(self._downloaded, snapshot.downloaded_bytes)
+        self._speed = snapshot.speed_bytes_per_second
+        self._total_is_estimate = snapshot.total_bytes is None
+        self._total = snapshot.total_bytes or self.estimated_bytes
+        if self._total is not None:
+            self._total = max(self._total, self._downloaded)
+        if self._total:
+            now = min(100.0 * self._downloaded / self._total, ALMOST_DONE_PERCENT)
+            self._percent = max(self._percent or 0.0, now)
+
+    def tick(self, now: float) -> ProgressFrame | None:
+        """The next frame, or None when nothing has changed since the last one."""
+        frame = self._frame(now)
+        if self._reported is not None and replace(frame, seq=0, timestamp=0.0) == self._reported:
+            return None
+        self._reported = replace(frame, seq=0, timestamp=0.0)
+        self._next = min(self._next + 1, LAST_OF_FENCE - 1)
+        return frame
+
+    def ending(self, now: float, phase: Phase, failure: TaskFailure | None = None) -> ProgressFrame:
+        """The last frame of this execution, whatever was reported before."""
+        self.enter(phase)
+        if phase is Phase.COMPLETED:
+            self._percent = 100.0
+            self._total = self._downloaded = max(self._downloaded, self._total or 0)
+            self._total_is_estimate = False
+        frame = self._frame(now)
+        if frame.is_terminal:
+            frame = replace(frame, seq=self.fence * SEQ_PER_FENCE + LAST_OF_FENCE)
+        return replace(frame, error=describe_failure(failure))
+
+    @property
+    def downloaded_bytes(self) -> int:
+        return self._downloaded
+
+    def _frame(self, now: float) -> ProgressFrame:
+        remaining = self._total - self._downloaded if self._total is not None else None
+        eta = remaining / self._speed if remaining and self._speed else None
+        return ProgressFrame(
+            task_id=self.task.id,
+            user_id=self.task.user_id,
+            seq=self.fence * SEQ_PER_FENCE + self._next,
+            phase=self.phase,
+            timestamp=now,
+            percent=None if self._percent is None else round(self._percent, 2),
+            downloaded_bytes=self._downloaded,
+            total_bytes=self._total,
+            total_is_estimate=self._total_is_estimate and self._total is not None,
+            speed_bytes_per_second=None if self._speed is None else round(self._speed, 1),
+            eta_seconds=None if eta is None else round(eta, 1),
+            attempt=max(1, self.task.attempt),
+            history_id=self.task.history_id,
+            title=self.title or self.task.title,
+        )

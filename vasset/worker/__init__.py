@@ -1,0 +1,1 @@
+"""What runs downloads: pool, consumer, progress ticker, outbox relay, janitor."""

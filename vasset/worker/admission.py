@@ -1,0 +1,48 @@
+"""Whether this machine can take one more download: disk watermark, memory and load, read by psutil at most once a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+from vasset.domain.ports import Clock, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionBounds:
+    disk_alert_percent: float = 85.0
+    min_available_memory_mib: int = 256
+    max_load_per_core: float = 16.0
+
+
+class Admission:
+    def __init__(self, storage: Storage, clock: Clock, bounds: AdmissionBounds) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._bounds = bounds
+        self._cores = psutil.cpu_count() or 1
+        self._checked_at = float("-inf")
+        self._obstacle: str | None = None
+
+    def obstacle(self) -> str | None:
+        """Why no new download may start now, in words for the log and for ``/readyz``; None when one may."""
+        now = self._clock.monotonic()
+        if now - self._checked_at >= 1.0:
+            self._checked_at = now
+            self._obstacle = self._look()
+        return self._obstacle
+
+    def _look(self) -> str | None:
+        used_percent = 100.0 * self._storage.usage().used_fraction
+        if used_percent >= self._bounds.disk_alert_percent:
+            return f"the disk is {used_percent:.0f} % full; downloads start again below {self._bounds.disk_alert_percent:g} %"
+        available_mib = psutil.virtual_memory().available >> 20
+        if available_mib < self._bounds.min_available_memory_mib:
+            return (
+                f"only {available_mib} MiB of memory are available; {self._bounds.min_available_memory_mib} are needed"
+            )
+        load = psutil.getloadavg()[0] / self._cores
+        if load > self._bounds.max_load_per_core:
+            return f"the load is {load:.1f} per core; downloads start again below {self._bounds.max_load_per_core:g}"
+        return None
