@@ -140,6 +140,32 @@ class Outbox(Protocol):
     async def backlog(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A task that failed for good and that no operator has dealt with yet. ``body`` is C2's JSON text."""
+
+    task_id: str
+    reason: str
+    message: str
+    attempt: int
+    failed_at: datetime
+    body: str
+
+
+class DeadLetters(Protocol):
+    """What operators do with failed tasks. SQL is the truth; the broker's dead-letter queue is a copy for other tools."""
+
+    async def list(self, *, limit: int, reason: str | None = None) -> Sequence[DeadLetter]: ...
+
+    async def replay(self, task_ids: Sequence[str], *, reason: str | None = None) -> int:
+        """Queue again, on the operator's account: no quota is debited. No ids: all."""
+        ...
+
+    async def purge(self, task_ids: Sequence[str], *, reason: str | None = None) -> int:
+        """Take off the list; the tasks stay failed. No ids: all."""
+        ...
+
+
 class FileStore(Protocol):
     """The rows behind files: what expired, what a user deleted, what disk and rows disagree on."""
 
@@ -397,6 +423,35 @@ class DiskUsage:
     @property
     def used_fraction(self) -> float:
         return (self.used_bytes + self.reserved_bytes) / self.total_bytes if self.total_bytes else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """``waiting_for`` says why admission is closed (disk, memory, load), in words."""
+
+    name: str
+    slots: int
+    draining: bool
+    task_ids: Sequence[str]
+    waiting_for: str | None
+    breakers: Mapping[str, str]
+    extractor_version: str
+
+
+class WorkerControl(Protocol):
+    """One worker as its operators see it; ``worker/control.py`` implements it over the pool."""
+
+    def state(self) -> WorkerState: ...
+
+    def resize(self, slots: int) -> None: ...
+
+    def begin_drain(self) -> None:
+        """Stop claiming and hand leases back; returns at once. Idempotent."""
+        ...
+
+    def nudge(self, task_id: str) -> None: ...
+
+    def wake(self) -> None: ...
 
 
 # --- exits and breakers ----------------------------------------------------------------------------------------------

@@ -48,6 +48,11 @@ impl Connector {
         Self { policy, resolver: Resolver::default(), tls, turn: AtomicUsize::new(0) }
     }
 
+    /// Resolves names by `resolver` instead of the system.
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
+    }
+
     /// The policy, for checking URLs.
     pub fn policy(&self) -> &EgressPolicy {
         &self.policy
@@ -67,11 +72,7 @@ impl Connector {
     }
 
     async fn connect_unbounded(&self, endpoint: &Endpoint<'_>, place: &str) -> Result<Stream> {
-        let addresses = self.addresses(endpoint.url.host(), endpoint.url.port(), place).await?;
-        let tcp = match endpoint.proxy {
-            None => self.race(&endpoint.url.host().to_string(), &addresses, place).await?,
-            Some(proxy) => self.through(proxy, &addresses, place).await?,
-        };
+        let tcp = self.open_tcp(endpoint.url.host(), endpoint.url.port(), endpoint.proxy, place).await?;
         if !endpoint.url.is_https() {
             return Ok(Stream::Plain(tcp));
         }
@@ -87,6 +88,32 @@ impl Connector {
         let config = self.tls.config(endpoint.offers_http2)?;
         let tls = TlsStream::connect(tcp, name, config).await.map_err(|cause| failed(&cause))?;
         Ok(Stream::Tls(Box::new(tls)))
+    }
+
+    /// A plain connection to `host`, through the proxy if there is one: what the loopback forward proxy hands on.
+    pub async fn connect_tcp(
+        &self,
+        host: &Host,
+        port: u16,
+        proxy: Option<&Proxy>,
+        timeout: Duration,
+    ) -> Result<TcpStream> {
+        let place = format!("{host}:{port}");
+        match tokio::time::timeout(timeout, self.open_tcp(host, port, proxy, &place)).await {
+            Ok(connected) => connected,
+            Err(_) => {
+                self.resolver.forget(&host.to_string());
+                Err(Error::Timeout { what: "connecting to the host", place, seconds: timeout.as_secs_f64() })
+            }
+        }
+    }
+
+    async fn open_tcp(&self, host: &Host, port: u16, proxy: Option<&Proxy>, place: &str) -> Result<TcpStream> {
+        let addresses = self.addresses(host, port, place).await?;
+        match proxy {
+            None => self.race(&host.to_string(), &addresses, place).await,
+            Some(proxy) => self.through(proxy, &addresses, place).await,
+        }
     }
 
     /// All addresses of the host, every one of them checked.

@@ -20,17 +20,18 @@ RELAY_SECONDS = 30.0
 async def add_wake_up(transaction: Transaction, row: Any) -> None:
     """Say "look at this task" (REQUIREMENTS C2). Losing, doubling or reordering it is harmless: the row is the task."""
     key = "download.archive" if row.mode is Mode.ARCHIVE else "download.quick"
-    await _add(transaction, key, row.id, _body(row, str(row.url)))
+    await _add(transaction, key, row.id, body_of(row, str(row.url)))
 
 
 async def add_dead_letter(transaction: Transaction, row: Any, failure: TaskFailure) -> None:
     """Tell the operators that a task failed for good. The URL loses its query: it may be signed."""
-    body = _body(row, redact_url(str(row.url)))
+    body = body_of(row, redact_url(str(row.url)))
     body["error"] = {"reason": failure.reason, "message": failure.message, "attempts": row.attempt}
     await _add(transaction, "download.dead", row.id, body)
 
 
-def _body(row: Any, url: str) -> dict[str, Any]:
+def body_of(row: Any, url: str) -> dict[str, Any]:
+    """The message of REQUIREMENTS C2 about a row of ``tasks``."""
     return {
         "task_id": row.id,
         "user_id": row.user_id,

@@ -187,6 +187,8 @@ tasks = Table(
     Column("failure_message", Text),
     Column("failure_retryable", Boolean),
     Column("extractor_version", String(64)),
+    # The fence whose failure an operator has dealt with; a later failure has a higher one.
+    Column("dismissed_fence", Integer),
     Column("started_at", UtcDateTime),
     Column("completed_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),

@@ -1,0 +1,1 @@
+"""One worker, spoken to over gRPC."""
