@@ -4,6 +4,7 @@ pub mod error;
 pub mod fragments;
 pub mod guard;
 pub mod hash;
+pub mod limit;
 pub mod net;
 pub mod plan;
 pub mod request;

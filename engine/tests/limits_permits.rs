@@ -113,11 +113,7 @@ async fn a_waiter_is_served_by_recovery_alone() {
     let _held = (task.acquire("a").await, task.try_acquire("a"));
     permits.push_back("a");
     drop(_held.1);
-    assert!(
-        timeout(Duration::from_secs(60), task.acquire("a"))
-            .await
-            .is_ok()
-    );
+    assert!(timeout(Duration::from_secs(60), task.acquire("a")).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

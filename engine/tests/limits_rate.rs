@@ -37,26 +37,16 @@ impl Readers {
     async fn run(&self, seconds: u64) -> Vec<f64> {
         let before: Vec<u64> = self.read();
         sleep(Duration::from_secs(seconds)).await;
-        self.read()
-            .iter()
-            .zip(before)
-            .map(|(after, before)| (after - before) as f64)
-            .collect()
+        self.read().iter().zip(before).map(|(after, before)| (after - before) as f64).collect()
     }
 
     fn read(&self) -> Vec<u64> {
-        self.counts
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed))
-            .collect()
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 }
 
 fn assert_within(actual: f64, expected: f64, tolerance: f64) {
-    assert!(
-        (actual / expected - 1.0).abs() <= tolerance,
-        "{actual} is not within {tolerance} of {expected}"
-    );
+    assert!((actual / expected - 1.0).abs() <= tolerance, "{actual} is not within {tolerance} of {expected}");
 }
 
 fn jain(shares: &[f64]) -> f64 {
@@ -121,10 +111,7 @@ async fn two_hundred_tasks_share_fairly() {
 async fn shares_follow_weights_and_their_changes() {
     let limits = RateLimits::new();
     limits.set_global(Some(8_000_000));
-    let (light, heavy) = (
-        limits.task("origin", None, 1),
-        limits.task("origin", None, 3),
-    );
+    let (light, heavy) = (limits.task("origin", None, 1), limits.task("origin", None, 3));
     let mut readers = Readers::default();
     readers.add(light.clone(), 2);
     readers.add(heavy, 2);
@@ -176,13 +163,7 @@ async fn removing_the_limit_frees_a_reader_that_would_have_waited_for_hours() {
     tokio::task::yield_now().await;
     limits.set_global(None);
     let started = Instant::now();
-    assert_eq!(
-        timeout(Duration::from_secs(1), waiting)
-            .await
-            .unwrap()
-            .unwrap(),
-        CHUNK
-    );
+    assert_eq!(timeout(Duration::from_secs(1), waiting).await.unwrap().unwrap(), CHUNK);
     assert!(started.elapsed() < Duration::from_millis(50));
     assert!(!limiter.is_limited());
 }
@@ -239,10 +220,5 @@ async fn nothing_is_left_running_when_nobody_waits() {
         limiter.take(1_000).await;
     }
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks(),
-        0
-    );
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }

@@ -132,11 +132,7 @@ struct Ipv4Row {
 
 impl Ipv4Row {
     fn denial(&self, embedded: Option<Ipv4Addr>) -> Verdict {
-        Verdict::Denied(Denial {
-            network: self.network,
-            reason: self.reason,
-            embedded,
-        })
+        Verdict::Denied(Denial { network: self.network, reason: self.reason, embedded })
     }
 }
 
@@ -154,21 +150,12 @@ impl Ipv6Row {
     }
 
     fn denial(&self, embedded: Option<Ipv4Addr>) -> Verdict {
-        Verdict::Denied(Denial {
-            network: self.network,
-            reason: self.reason,
-            embedded,
-        })
+        Verdict::Denied(Denial { network: self.network, reason: self.reason, embedded })
     }
 }
 
 const fn v4(octets: [u8; 4], length: u32, network: &'static str, reason: &'static str) -> Ipv4Row {
-    Ipv4Row {
-        base: u32::from_be_bytes(octets),
-        length,
-        network,
-        reason,
-    }
+    Ipv4Row { base: u32::from_be_bytes(octets), length, network, reason }
 }
 
 const fn v6(
@@ -179,290 +166,57 @@ const fn v6(
     embedding: Option<Embedding>,
 ) -> Ipv6Row {
     let [a, b, c, d, e, f, g, h] = segments;
-    Ipv6Row {
-        base: Ipv6Addr::new(a, b, c, d, e, f, g, h).to_bits(),
-        length,
-        network,
-        reason,
-        embedding,
-    }
+    Ipv6Row { base: Ipv6Addr::new(a, b, c, d, e, f, g, h).to_bits(), length, network, reason, embedding }
 }
 
 /// Narrow rows stand before the wide ones that contain them, so that the message names the most specific reason.
 const IPV4_DENIED: &[Ipv4Row] = &[
-    v4(
-        [0, 0, 0, 0],
-        8,
-        "0.0.0.0/8",
-        "\"this host on this network\" (RFC 791)",
-    ),
+    v4([0, 0, 0, 0], 8, "0.0.0.0/8", "\"this host on this network\" (RFC 791)"),
     v4([10, 0, 0, 0], 8, "10.0.0.0/8", "private use (RFC 1918)"),
-    v4(
-        [100, 100, 100, 200],
-        32,
-        "100.100.100.200/32",
-        "a cloud metadata service",
-    ),
-    v4(
-        [100, 64, 0, 0],
-        10,
-        "100.64.0.0/10",
-        "shared address space behind carrier NAT (RFC 6598)",
-    ),
+    v4([100, 100, 100, 200], 32, "100.100.100.200/32", "a cloud metadata service"),
+    v4([100, 64, 0, 0], 10, "100.64.0.0/10", "shared address space behind carrier NAT (RFC 6598)"),
     v4([127, 0, 0, 0], 8, "127.0.0.0/8", "loopback (RFC 1122)"),
-    v4(
-        [168, 63, 129, 16],
-        32,
-        "168.63.129.16/32",
-        "a cloud platform's control address",
-    ),
-    v4(
-        [169, 254, 169, 254],
-        32,
-        "169.254.169.254/32",
-        "a cloud metadata service",
-    ),
-    v4(
-        [169, 254, 0, 0],
-        16,
-        "169.254.0.0/16",
-        "link local (RFC 3927)",
-    ),
-    v4(
-        [172, 16, 0, 0],
-        12,
-        "172.16.0.0/12",
-        "private use (RFC 1918)",
-    ),
-    v4(
-        [192, 0, 0, 192],
-        32,
-        "192.0.0.192/32",
-        "a cloud metadata service",
-    ),
-    v4(
-        [192, 0, 0, 0],
-        24,
-        "192.0.0.0/24",
-        "IETF protocol assignments (RFC 6890)",
-    ),
-    v4(
-        [192, 0, 2, 0],
-        24,
-        "192.0.2.0/24",
-        "documentation (RFC 5737)",
-    ),
-    v4(
-        [192, 31, 196, 0],
-        24,
-        "192.31.196.0/24",
-        "the AS112 sink (RFC 7535)",
-    ),
-    v4(
-        [192, 52, 193, 0],
-        24,
-        "192.52.193.0/24",
-        "multicast tunnelling (RFC 7450)",
-    ),
-    v4(
-        [192, 88, 99, 0],
-        24,
-        "192.88.99.0/24",
-        "6to4 relay anycast (RFC 7526)",
-    ),
-    v4(
-        [192, 168, 0, 0],
-        16,
-        "192.168.0.0/16",
-        "private use (RFC 1918)",
-    ),
-    v4(
-        [192, 175, 48, 0],
-        24,
-        "192.175.48.0/24",
-        "the AS112 sink (RFC 7534)",
-    ),
-    v4(
-        [198, 18, 0, 0],
-        15,
-        "198.18.0.0/15",
-        "benchmarking (RFC 2544)",
-    ),
-    v4(
-        [198, 51, 100, 0],
-        24,
-        "198.51.100.0/24",
-        "documentation (RFC 5737)",
-    ),
-    v4(
-        [203, 0, 113, 0],
-        24,
-        "203.0.113.0/24",
-        "documentation (RFC 5737)",
-    ),
+    v4([168, 63, 129, 16], 32, "168.63.129.16/32", "a cloud platform's control address"),
+    v4([169, 254, 169, 254], 32, "169.254.169.254/32", "a cloud metadata service"),
+    v4([169, 254, 0, 0], 16, "169.254.0.0/16", "link local (RFC 3927)"),
+    v4([172, 16, 0, 0], 12, "172.16.0.0/12", "private use (RFC 1918)"),
+    v4([192, 0, 0, 192], 32, "192.0.0.192/32", "a cloud metadata service"),
+    v4([192, 0, 0, 0], 24, "192.0.0.0/24", "IETF protocol assignments (RFC 6890)"),
+    v4([192, 0, 2, 0], 24, "192.0.2.0/24", "documentation (RFC 5737)"),
+    v4([192, 31, 196, 0], 24, "192.31.196.0/24", "the AS112 sink (RFC 7535)"),
+    v4([192, 52, 193, 0], 24, "192.52.193.0/24", "multicast tunnelling (RFC 7450)"),
+    v4([192, 88, 99, 0], 24, "192.88.99.0/24", "6to4 relay anycast (RFC 7526)"),
+    v4([192, 168, 0, 0], 16, "192.168.0.0/16", "private use (RFC 1918)"),
+    v4([192, 175, 48, 0], 24, "192.175.48.0/24", "the AS112 sink (RFC 7534)"),
+    v4([198, 18, 0, 0], 15, "198.18.0.0/15", "benchmarking (RFC 2544)"),
+    v4([198, 51, 100, 0], 24, "198.51.100.0/24", "documentation (RFC 5737)"),
+    v4([203, 0, 113, 0], 24, "203.0.113.0/24", "documentation (RFC 5737)"),
     v4([224, 0, 0, 0], 4, "224.0.0.0/4", "multicast (RFC 5771)"),
-    v4(
-        [255, 255, 255, 255],
-        32,
-        "255.255.255.255/32",
-        "limited broadcast (RFC 919)",
-    ),
+    v4([255, 255, 255, 255], 32, "255.255.255.255/32", "limited broadcast (RFC 919)"),
     v4([240, 0, 0, 0], 4, "240.0.0.0/4", "reserved (RFC 1112)"),
 ];
 
 const IPV6_DENIED: &[Ipv6Row] = &[
-    v6(
-        [0; 8],
-        128,
-        "::/128",
-        "the unspecified address (RFC 4291)",
-        None,
-    ),
-    v6(
-        [0, 0, 0, 0, 0, 0, 0, 1],
-        128,
-        "::1/128",
-        "loopback (RFC 4291)",
-        None,
-    ),
-    v6(
-        [0; 8],
-        96,
-        "::/96",
-        "IPv4-compatible (RFC 4291)",
-        Some(Embedding::At(0)),
-    ),
-    v6(
-        [0, 0, 0, 0, 0, 0xffff, 0, 0],
-        96,
-        "::ffff:0:0/96",
-        "IPv4-mapped (RFC 4291)",
-        Some(Embedding::At(0)),
-    ),
-    v6(
-        [0, 0, 0, 0, 0xffff, 0, 0, 0],
-        96,
-        "::ffff:0:0:0/96",
-        "IPv4-translated (RFC 2765)",
-        Some(Embedding::At(0)),
-    ),
-    v6(
-        [0x64, 0xff9b, 0, 0, 0, 0, 0, 0],
-        96,
-        "64:ff9b::/96",
-        "NAT64 (RFC 6052)",
-        Some(Embedding::At(0)),
-    ),
-    v6(
-        [0x64, 0xff9b, 1, 0, 0, 0, 0, 0],
-        48,
-        "64:ff9b:1::/48",
-        "local NAT64 (RFC 8215)",
-        Some(Embedding::Split48),
-    ),
-    v6(
-        [0x100, 0, 0, 0, 0, 0, 0, 0],
-        64,
-        "100::/64",
-        "discard only (RFC 6666)",
-        None,
-    ),
-    v6(
-        [0x100, 0, 0, 1, 0, 0, 0, 0],
-        64,
-        "100:0:0:1::/64",
-        "dummy prefix (RFC 9780)",
-        None,
-    ),
-    v6(
-        [0x2001, 0, 0, 0, 0, 0, 0, 0],
-        32,
-        "2001::/32",
-        "Teredo (RFC 4380)",
-        Some(Embedding::Inverted),
-    ),
-    v6(
-        [0x2001, 0, 0, 0, 0, 0, 0, 0],
-        23,
-        "2001::/23",
-        "IETF protocol assignments (RFC 2928)",
-        None,
-    ),
-    v6(
-        [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0],
-        32,
-        "2001:db8::/32",
-        "documentation (RFC 3849)",
-        None,
-    ),
-    v6(
-        [0x2002, 0, 0, 0, 0, 0, 0, 0],
-        16,
-        "2002::/16",
-        "6to4 (RFC 3056)",
-        Some(Embedding::At(80)),
-    ),
-    v6(
-        [0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0],
-        48,
-        "2620:4f:8000::/48",
-        "the AS112 sink (RFC 7534)",
-        None,
-    ),
-    v6(
-        [0x3ffe, 0, 0, 0, 0, 0, 0, 0],
-        16,
-        "3ffe::/16",
-        "the returned 6bone (RFC 3701)",
-        None,
-    ),
-    v6(
-        [0x3fff, 0, 0, 0, 0, 0, 0, 0],
-        20,
-        "3fff::/20",
-        "documentation (RFC 9637)",
-        None,
-    ),
-    v6(
-        [0x5f00, 0, 0, 0, 0, 0, 0, 0],
-        16,
-        "5f00::/16",
-        "segment routing identifiers (RFC 9602)",
-        None,
-    ),
-    v6(
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
-        128,
-        "fd00:ec2::254/128",
-        "a cloud metadata service",
-        None,
-    ),
-    v6(
-        [0xfc00, 0, 0, 0, 0, 0, 0, 0],
-        7,
-        "fc00::/7",
-        "unique local (RFC 4193)",
-        None,
-    ),
-    v6(
-        [0xfe80, 0, 0, 0, 0, 0, 0, 0],
-        10,
-        "fe80::/10",
-        "link local (RFC 4291)",
-        None,
-    ),
-    v6(
-        [0xfec0, 0, 0, 0, 0, 0, 0, 0],
-        10,
-        "fec0::/10",
-        "site local (RFC 3879)",
-        None,
-    ),
-    v6(
-        [0xff00, 0, 0, 0, 0, 0, 0, 0],
-        8,
-        "ff00::/8",
-        "multicast (RFC 4291)",
-        None,
-    ),
+    v6([0; 8], 128, "::/128", "the unspecified address (RFC 4291)", None),
+    v6([0, 0, 0, 0, 0, 0, 0, 1], 128, "::1/128", "loopback (RFC 4291)", None),
+    v6([0; 8], 96, "::/96", "IPv4-compatible (RFC 4291)", Some(Embedding::At(0))),
+    v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96, "::ffff:0:0/96", "IPv4-mapped (RFC 4291)", Some(Embedding::At(0))),
+    v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96, "::ffff:0:0:0/96", "IPv4-translated (RFC 2765)", Some(Embedding::At(0))),
+    v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96, "64:ff9b::/96", "NAT64 (RFC 6052)", Some(Embedding::At(0))),
+    v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48, "64:ff9b:1::/48", "local NAT64 (RFC 8215)", Some(Embedding::Split48)),
+    v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64, "100::/64", "discard only (RFC 6666)", None),
+    v6([0x100, 0, 0, 1, 0, 0, 0, 0], 64, "100:0:0:1::/64", "dummy prefix (RFC 9780)", None),
+    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, "2001::/32", "Teredo (RFC 4380)", Some(Embedding::Inverted)),
+    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, "2001::/23", "IETF protocol assignments (RFC 2928)", None),
+    v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, "2001:db8::/32", "documentation (RFC 3849)", None),
+    v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, "2002::/16", "6to4 (RFC 3056)", Some(Embedding::At(80))),
+    v6([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48, "2620:4f:8000::/48", "the AS112 sink (RFC 7534)", None),
+    v6([0x3ffe, 0, 0, 0, 0, 0, 0, 0], 16, "3ffe::/16", "the returned 6bone (RFC 3701)", None),
+    v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "3fff::/20", "documentation (RFC 9637)", None),
+    v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16, "5f00::/16", "segment routing identifiers (RFC 9602)", None),
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, "fd00:ec2::254/128", "a cloud metadata service", None),
+    v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7, "fc00::/7", "unique local (RFC 4193)", None),
+    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, "fe80::/10", "link local (RFC 4291)", None),
+    v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10, "fec0::/10", "site local (RFC 3879)", None),
+    v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, "ff00::/8", "multicast (RFC 4291)", None),
 ];

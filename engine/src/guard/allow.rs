@@ -21,10 +21,7 @@ enum Place {
 
 impl AllowEntry {
     pub(super) fn parse(entry: &str) -> Result<Self, GuardError> {
-        parse(entry.trim()).map_err(|problem| GuardError::InvalidAllowEntry {
-            entry: entry.to_owned(),
-            problem,
-        })
+        parse(entry.trim()).map_err(|problem| GuardError::InvalidAllowEntry { entry: entry.to_owned(), problem })
     }
 
     /// Whether the entry opens every address of the name `host`.
@@ -33,8 +30,7 @@ impl AllowEntry {
     }
 
     pub(super) fn opens_address(&self, address: IpAddr, port: u16) -> bool {
-        matches!(&self.place, Place::Network(network) if network.contains(address))
-            && self.opens_port(port)
+        matches!(&self.place, Place::Network(network) if network.contains(address)) && self.opens_port(port)
     }
 
     /// Whether some address, not yet known, could be opened by this entry on `port`.
@@ -72,10 +68,7 @@ impl Network {
         let host_bits = u32::MAX.checked_shr(length).unwrap_or(0);
         match (length, u32::from(address) & host_bits) {
             (33.., _) => Err("an IPv4 prefix is at most 32 bits long"),
-            (_, 0) => Ok(Self::V4 {
-                base: address.into(),
-                length,
-            }),
+            (_, 0) => Ok(Self::V4 { base: address.into(), length }),
             _ => Err("the address has bits set beyond the prefix"),
         }
     }
@@ -84,10 +77,7 @@ impl Network {
         let host_bits = u128::MAX.checked_shr(length).unwrap_or(0);
         match (length, u128::from(address) & host_bits) {
             (129.., _) => Err("an IPv6 prefix is at most 128 bits long"),
-            (_, 0) => Ok(Self::V6 {
-                base: address.into(),
-                length,
-            }),
+            (_, 0) => Ok(Self::V6 { base: address.into(), length }),
             _ => Err("the address has bits set beyond the prefix"),
         }
     }
@@ -95,16 +85,10 @@ impl Network {
     fn contains(self, address: IpAddr) -> bool {
         match (self, address) {
             (Self::V4 { base, length }, IpAddr::V4(address)) => {
-                (u32::from(address) ^ base)
-                    .checked_shr(32 - length)
-                    .unwrap_or(0)
-                    == 0
+                (u32::from(address) ^ base).checked_shr(32 - length).unwrap_or(0) == 0
             }
             (Self::V6 { base, length }, IpAddr::V6(address)) => {
-                (u128::from(address) ^ base)
-                    .checked_shr(128 - length)
-                    .unwrap_or(0)
-                    == 0
+                (u128::from(address) ^ base).checked_shr(128 - length).unwrap_or(0) == 0
             }
             _ => false,
         }
@@ -114,29 +98,18 @@ impl Network {
 fn parse(entry: &str) -> Result<AllowEntry, &'static str> {
     if let Some(rest) = entry.strip_prefix('[') {
         let (network, tail) = rest.split_once(']').ok_or("the bracket is not closed")?;
-        let network =
-            Network::parse(network)?.ok_or("only an IPv6 address or network stands in brackets")?;
+        let network = Network::parse(network)?.ok_or("only an IPv6 address or network stands in brackets")?;
         let port = match tail.strip_prefix(':') {
             Some(port) => Some(read_port(port)?),
             None if tail.is_empty() => None,
             None => return Err("only :port may follow the bracket"),
         };
-        return Ok(AllowEntry {
-            place: Place::Network(network),
-            port,
-        });
+        return Ok(AllowEntry { place: Place::Network(network), port });
     }
-    if let Some(network) = Network::parse(entry).or_else(|problem| {
-        if entry.contains(':') {
-            Ok(None)
-        } else {
-            Err(problem)
-        }
-    })? {
-        return Ok(AllowEntry {
-            place: Place::Network(network),
-            port: None,
-        });
+    if let Some(network) =
+        Network::parse(entry).or_else(|problem| if entry.contains(':') { Ok(None) } else { Err(problem) })?
+    {
+        return Ok(AllowEntry { place: Place::Network(network), port: None });
     }
     let (place, port) = match entry.rsplit_once(':') {
         Some((place, port)) => (place, Some(read_port(port)?)),
@@ -165,11 +138,9 @@ fn read_port(text: &str) -> Result<u16, &'static str> {
 }
 
 fn parse_length(text: &str) -> Result<u32, &'static str> {
-    let is_plain =
-        !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_plain {
-        text.parse()
-            .map_err(|_| "the prefix length is not a number")
+        text.parse().map_err(|_| "the prefix length is not a number")
     } else {
         Err("the prefix length is not a number")
     }

@@ -33,9 +33,7 @@ pub enum GuardError {
         problem: UrlProblem,
     },
     /// The host is a name reserved for local use.
-    #[error(
-        "refused to resolve {host:?}: {reason}; an operator can allow this name in VASSET_EGRESS_ALLOW"
-    )]
+    #[error("refused to resolve {host:?}: {reason}; an operator can allow this name in VASSET_EGRESS_ALLOW")]
     NameDenied {
         /// The canonical host name.
         host: String,
@@ -43,9 +41,7 @@ pub enum GuardError {
         reason: &'static str,
     },
     /// At least one address of the host is not public.
-    #[error(
-        "refused to connect to {host:?} at {address}: {denial}; an operator can allow it in VASSET_EGRESS_ALLOW"
-    )]
+    #[error("refused to connect to {host:?} at {address}: {denial}; an operator can allow it in VASSET_EGRESS_ALLOW")]
     AddressDenied {
         /// The host as asked for.
         host: String,

@@ -16,21 +16,11 @@ pub(super) struct OwnAddresses {
 impl OwnAddresses {
     /// Whether `address` belongs to an interface of this machine. When the kernel cannot be asked, the last answer counts.
     pub(super) fn contain(&self, address: IpAddr) -> bool {
-        let mut known = self
-            .known
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_fresh = known
-            .as_ref()
-            .is_some_and(|(read, _)| read.elapsed() < LIFETIME);
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_fresh = known.as_ref().is_some_and(|(read, _)| read.elapsed() < LIFETIME);
         if !is_fresh && let Ok(interfaces) = if_addrs::get_if_addrs() {
-            *known = Some((
-                Instant::now(),
-                interfaces.iter().map(if_addrs::Interface::ip).collect(),
-            ));
+            *known = Some((Instant::now(), interfaces.iter().map(if_addrs::Interface::ip).collect()));
         }
-        known
-            .as_ref()
-            .is_some_and(|(_, addresses)| addresses.contains(&address))
+        known.as_ref().is_some_and(|(_, addresses)| addresses.contains(&address))
     }
 }

@@ -14,14 +14,8 @@ use super::url::{GuardedUrl, Host};
 const LOCAL_NAMES: &[(&str, &str)] = &[
     ("localhost", "it always means this machine (RFC 6761)"),
     ("localdomain", "it means this machine or network"),
-    (
-        "local",
-        "it is resolved by multicast on the local network (RFC 6762)",
-    ),
-    (
-        "internal",
-        "it is reserved for private use, cloud metadata among it",
-    ),
+    ("local", "it is resolved by multicast on the local network (RFC 6762)"),
+    ("internal", "it is reserved for private use, cloud metadata among it"),
     ("home.arpa", "it is reserved for home networks (RFC 8375)"),
     ("onion", "it is not in the public DNS (RFC 7686)"),
 ];
@@ -41,12 +35,7 @@ struct Shared {
 impl Default for EgressPolicy {
     /// A policy that opens nothing beyond the public Internet.
     fn default() -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                allow: Vec::new(),
-                own_addresses: OwnAddresses::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { allow: Vec::new(), own_addresses: OwnAddresses::default() }) }
     }
 }
 
@@ -63,12 +52,7 @@ impl EgressPolicy {
             .filter(|entry| !entry.trim().is_empty())
             .map(|entry| AllowEntry::parse(entry))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                allow,
-                own_addresses: OwnAddresses::default(),
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { allow, own_addresses: OwnAddresses::default() }) })
     }
 
     /// Reads a URL from outside and refuses it unless it is unambiguous and could be public.
@@ -77,9 +61,7 @@ impl EgressPolicy {
     pub fn check_url(&self, text: &str) -> Result<GuardedUrl, GuardError> {
         let url = GuardedUrl::parse(text)?;
         match url.host() {
-            Host::Address(address) => {
-                self.check_address(&address.to_string(), *address, url.port())?
-            }
+            Host::Address(address) => self.check_address(&address.to_string(), *address, url.port())?,
             Host::Name(name) => self.check_name(name, url.port())?,
         }
         Ok(url)
@@ -97,21 +79,12 @@ impl EgressPolicy {
     ///
     /// Stricter than taking the first good one: a single denied answer refuses the host, because a name with one public
     /// and one private address is an attack or a mistake, and a retry would reach the other one.
-    pub fn check_addresses(
-        &self,
-        host: &str,
-        port: u16,
-        addresses: &[IpAddr],
-    ) -> Result<Vec<SocketAddr>, GuardError> {
+    pub fn check_addresses(&self, host: &str, port: u16, addresses: &[IpAddr]) -> Result<Vec<SocketAddr>, GuardError> {
         if addresses.is_empty() {
-            return Err(GuardError::NoAddress {
-                host: host.to_owned(),
-            });
+            return Err(GuardError::NoAddress { host: host.to_owned() });
         }
         if !self.opens_name(host, port) {
-            addresses
-                .iter()
-                .try_for_each(|address| self.check_address(host, *address, port))?;
+            addresses.iter().try_for_each(|address| self.check_address(host, *address, port))?;
         }
         let mut targets: Vec<SocketAddr> = Vec::with_capacity(addresses.len());
         for address in addresses {
@@ -124,21 +97,11 @@ impl EgressPolicy {
     }
 
     /// Confirms that a connected socket (`peer` from `getpeername`) ends where it was dialled and that this is allowed.
-    pub fn check_peer(
-        &self,
-        host: &str,
-        dialled: SocketAddr,
-        peer: SocketAddr,
-    ) -> Result<(), GuardError> {
+    pub fn check_peer(&self, host: &str, dialled: SocketAddr, peer: SocketAddr) -> Result<(), GuardError> {
         if peer.ip() != dialled.ip() || peer.port() != dialled.port() {
-            return Err(GuardError::WrongPeer {
-                host: host.to_owned(),
-                dialled: dialled.ip(),
-                peer: peer.ip(),
-            });
+            return Err(GuardError::WrongPeer { host: host.to_owned(), dialled: dialled.ip(), peer: peer.ip() });
         }
-        self.check_addresses(host, peer.port(), &[peer.ip()])
-            .map(drop)
+        self.check_addresses(host, peer.port(), &[peer.ip()]).map(drop)
     }
 
     fn check_name(&self, name: &str, port: u16) -> Result<(), GuardError> {
@@ -146,77 +109,42 @@ impl EgressPolicy {
             return Ok(());
         }
         if let Some(reason) = local_name(name) {
-            return Err(GuardError::NameDenied {
-                host: name.to_owned(),
-                reason,
-            });
+            return Err(GuardError::NameDenied { host: name.to_owned(), reason });
         }
-        let may_open = ports::is_open(port)
-            || self
-                .shared
-                .allow
-                .iter()
-                .any(|entry| entry.may_open_address(port));
-        if may_open {
-            Ok(())
-        } else {
-            Err(GuardError::PortDenied {
-                host: name.to_owned(),
-                port,
-            })
-        }
+        let may_open = ports::is_open(port) || self.shared.allow.iter().any(|entry| entry.may_open_address(port));
+        if may_open { Ok(()) } else { Err(GuardError::PortDenied { host: name.to_owned(), port }) }
     }
 
     fn check_address(&self, host: &str, address: IpAddr, port: u16) -> Result<(), GuardError> {
-        if self
-            .shared
-            .allow
-            .iter()
-            .any(|entry| entry.opens_address(address, port))
-        {
+        if self.shared.allow.iter().any(|entry| entry.opens_address(address, port)) {
             return Ok(());
         }
         let denial = match classify(address) {
             Verdict::Denied(denial) => denial,
-            Verdict::Public if self.shared.own_addresses.contain(address) => Denial {
-                network: "this machine's interfaces",
-                reason: "an address of this machine",
-                embedded: None,
-            },
+            Verdict::Public if self.shared.own_addresses.contain(address) => {
+                Denial { network: "this machine's interfaces", reason: "an address of this machine", embedded: None }
+            }
             Verdict::Public if !ports::is_open(port) => {
-                return Err(GuardError::PortDenied {
-                    host: host.to_owned(),
-                    port,
-                });
+                return Err(GuardError::PortDenied { host: host.to_owned(), port });
             }
             Verdict::Public => return Ok(()),
         };
-        Err(GuardError::AddressDenied {
-            host: host.to_owned(),
-            address,
-            denial,
-        })
+        Err(GuardError::AddressDenied { host: host.to_owned(), address, denial })
     }
 
     fn opens_name(&self, host: &str, port: u16) -> bool {
-        self.shared
-            .allow
-            .iter()
-            .any(|entry| entry.opens_name(host, port))
+        self.shared.allow.iter().any(|entry| entry.opens_name(host, port))
     }
 }
 
 /// A name without a dot goes through the resolver's search list, so it is as local as the reserved ones.
 fn local_name(name: &str) -> Option<&'static str> {
-    let reserved = LOCAL_NAMES.iter().find(|(local, _)| {
-        name.strip_suffix(local)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    });
+    let reserved = LOCAL_NAMES
+        .iter()
+        .find(|(local, _)| name.strip_suffix(local).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
     match reserved {
         Some((_, reason)) => Some(reason),
-        None if !name.contains('.') => {
-            Some("a name without a dot is only known to the local network")
-        }
+        None if !name.contains('.') => Some("a name without a dot is only known to the local network"),
         None => None,
     }
 }

@@ -49,10 +49,7 @@ pub struct GuardedUrl {
 impl GuardedUrl {
     /// Reads `text`, refusing what is ambiguous; says nothing about where it points.
     pub fn parse(text: &str) -> Result<Self, GuardError> {
-        parse(text).map_err(|problem| GuardError::InvalidUrl {
-            attempted: redact(text),
-            problem,
-        })
+        parse(text).map_err(|problem| GuardError::InvalidUrl { attempted: redact(text), problem })
     }
 
     /// The canonical URL. Its fragment is kept: some sites route by it.
@@ -107,10 +104,7 @@ fn refuse_suspicious_text(text: &str) -> Result<(), UrlProblem> {
     if text.len() > LONGEST_URL_BYTES {
         return Err(UrlProblem::TooLong);
     }
-    if text
-        .chars()
-        .any(|character| character.is_control() || character.is_whitespace())
-    {
+    if text.chars().any(|character| character.is_control() || character.is_whitespace()) {
         return Err(UrlProblem::ControlCharacter);
     }
     if text.contains('\\') {
@@ -120,10 +114,7 @@ fn refuse_suspicious_text(text: &str) -> Result<(), UrlProblem> {
     if decoded.contains(&0) {
         return Err(UrlProblem::ControlCharacter);
     }
-    if decoded
-        .windows(SMUGGLE_MARK.len())
-        .any(|window| window == SMUGGLE_MARK)
-    {
+    if decoded.windows(SMUGGLE_MARK.len()).any(|window| window == SMUGGLE_MARK) {
         return Err(UrlProblem::SmuggledOptions);
     }
     Ok(())
@@ -173,23 +164,17 @@ fn split_authority(authority: &str) -> Result<(&str, Option<u16>), UrlProblem> {
 }
 
 pub(super) fn parse_port(text: &str) -> Result<u16, UrlProblem> {
-    let is_plain =
-        !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_plain {
         return Err(UrlProblem::Port);
     }
-    text.parse::<u16>()
-        .ok()
-        .filter(|port| *port != 0)
-        .ok_or(UrlProblem::Port)
+    text.parse::<u16>().ok().filter(|port| *port != 0).ok_or(UrlProblem::Port)
 }
 
 /// Compares what was written with what the parser made of it.
 fn canonical_host(url: &Url, written: &str) -> Result<Host, UrlProblem> {
     match url.host().ok_or(UrlProblem::Host)? {
-        ::url::Host::Ipv4(address) if written == address.to_string() => {
-            Ok(Host::Address(IpAddr::V4(address)))
-        }
+        ::url::Host::Ipv4(address) if written == address.to_string() => Ok(Host::Address(IpAddr::V4(address))),
         ::url::Host::Ipv4(_) => Err(UrlProblem::UnusualAddress),
         ::url::Host::Ipv6(address) => Ok(Host::Address(IpAddr::V6(address))),
         ::url::Host::Domain(name) => canonical_name(name).map(Host::Name),
@@ -203,9 +188,9 @@ pub(super) fn canonical_name(name: &str) -> Result<String, UrlProblem> {
     if name.len() > 253 || !labels_fit {
         return Err(UrlProblem::Host);
     }
-    let is_plain = name.bytes().all(|byte| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
-    });
+    let is_plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.'));
     if !is_plain {
         return Err(UrlProblem::Host);
     }

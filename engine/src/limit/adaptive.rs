@@ -104,10 +104,7 @@ impl AdaptiveConnections {
         if sample.connections != self.target || sample.elapsed.is_zero() {
             return self.target;
         }
-        let level = Level {
-            connections: sample.connections,
-            rate: sample.rate(),
-        };
+        let level = Level { connections: sample.connections, rate: sample.rate() };
         match self.phase {
             Phase::Holding { until } if now < until => self.best = Some(level),
             Phase::Holding { .. } => self.step_up_from(level),
@@ -119,17 +116,13 @@ impl AdaptiveConnections {
     /// Halves after a 429, 503 or reset and returns the new target. Several from the same second count once: sixteen
     /// connections are refused together for one reason.
     pub fn push_back(&mut self, now: Duration) -> u32 {
-        let is_same_event = self
-            .last_pushback
-            .is_some_and(|last| now.saturating_sub(last) < Duration::from_secs(1));
+        let is_same_event = self.last_pushback.is_some_and(|last| now.saturating_sub(last) < Duration::from_secs(1));
         if !is_same_event {
             self.last_pushback = Some(now);
             self.target = (self.target / 2).max(1);
             self.best = None;
             self.resume_regrowing = true;
-            self.phase = Phase::Holding {
-                until: now + PUSHBACK_PAUSE,
-            };
+            self.phase = Phase::Holding { until: now + PUSHBACK_PAUSE };
         }
         self.target
     }
@@ -139,9 +132,7 @@ impl AdaptiveConnections {
         match self.best {
             Some(best) if level.connections > best.connections && !is_worthwhile(best, level) => {
                 self.target = best.connections;
-                self.phase = Phase::Holding {
-                    until: now + self.patience,
-                };
+                self.phase = Phase::Holding { until: now + self.patience };
                 self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
             }
             _ => self.step_up_from(level),
@@ -150,16 +141,8 @@ impl AdaptiveConnections {
 
     fn step_up_from(&mut self, level: Level) {
         self.best = Some(level);
-        self.phase = if self.resume_regrowing {
-            Phase::Regrowing
-        } else {
-            Phase::Doubling
-        };
-        let next = if self.resume_regrowing {
-            self.target.saturating_add(1)
-        } else {
-            self.target.saturating_mul(2)
-        };
+        self.phase = if self.resume_regrowing { Phase::Regrowing } else { Phase::Doubling };
+        let next = if self.resume_regrowing { self.target.saturating_add(1) } else { self.target.saturating_mul(2) };
         self.target = next.min(self.ceiling);
     }
 }
@@ -177,24 +160,13 @@ mod tests {
     use std::time::Duration;
 
     /// Lets the controller run against an origin whose rate is a function of the number of connections.
-    fn run(
-        controller: &mut AdaptiveConnections,
-        seconds: u64,
-        rate: impl Fn(u32) -> f64,
-    ) -> Vec<u32> {
+    fn run(controller: &mut AdaptiveConnections, seconds: u64, rate: impl Fn(u32) -> f64) -> Vec<u32> {
         let step = Duration::from_millis(250);
         (0..seconds * 4)
             .map(|tick| {
                 let connections = controller.target();
                 let bytes = (rate(connections) * step.as_secs_f64()) as u64;
-                controller.observe(
-                    step * (tick as u32 + 1),
-                    Sample {
-                        connections,
-                        bytes,
-                        elapsed: step,
-                    },
-                )
+                controller.observe(step * (tick as u32 + 1), Sample { connections, bytes, elapsed: step })
             })
             .collect()
     }
@@ -202,11 +174,7 @@ mod tests {
     #[test]
     fn a_throttle_per_connection_is_answered_by_doubling_to_the_ceiling() {
         let mut controller = AdaptiveConnections::new(16);
-        assert_eq!(
-            run(&mut controller, 2, |connections| f64::from(connections)
-                * 8e6)[..4],
-            [2, 4, 8, 16]
-        );
+        assert_eq!(run(&mut controller, 2, |connections| f64::from(connections) * 8e6)[..4], [2, 4, 8, 16]);
         assert_eq!(controller.target(), 16);
     }
 
@@ -220,20 +188,9 @@ mod tests {
     #[test]
     fn a_shared_bottleneck_is_filled_and_not_overfilled() {
         let mut controller = AdaptiveConnections::new(64);
-        run(&mut controller, 1, |connections| {
-            (f64::from(connections) * 10e6).min(45e6)
-        });
-        let targets = run(&mut controller, 60, |connections| {
-            (f64::from(connections) * 10e6).min(45e6)
-        });
-        assert!(
-            targets
-                .iter()
-                .filter(|target| (4..=8).contains(*target))
-                .count()
-                * 10
-                >= targets.len() * 9
-        );
+        run(&mut controller, 1, |connections| (f64::from(connections) * 10e6).min(45e6));
+        let targets = run(&mut controller, 60, |connections| (f64::from(connections) * 10e6).min(45e6));
+        assert!(targets.iter().filter(|target| (4..=8).contains(*target)).count() * 10 >= targets.len() * 9);
     }
 
     #[test]
@@ -250,28 +207,15 @@ mod tests {
             bytes: u64::from(connections) * 1_000_000,
             elapsed: Duration::from_secs(1),
         };
-        assert_eq!(
-            controller.observe(at + Duration::from_secs(3), sample(4)),
-            4
-        );
-        assert_eq!(
-            controller.observe(at + Duration::from_secs(8), sample(4)),
-            5
-        );
-        assert_eq!(
-            controller.observe(at + Duration::from_secs(9), sample(5)),
-            6
-        );
+        assert_eq!(controller.observe(at + Duration::from_secs(3), sample(4)), 4);
+        assert_eq!(controller.observe(at + Duration::from_secs(8), sample(4)), 5);
+        assert_eq!(controller.observe(at + Duration::from_secs(9), sample(5)), 6);
     }
 
     #[test]
     fn a_sample_of_an_unfinished_step_teaches_nothing() {
         let mut controller = AdaptiveConnections::starting_at(4, 16);
-        let sample = Sample {
-            connections: 3,
-            bytes: 1,
-            elapsed: Duration::from_secs(1),
-        };
+        let sample = Sample { connections: 3, bytes: 1, elapsed: Duration::from_secs(1) };
         assert_eq!(controller.observe(Duration::from_secs(1), sample), 4);
     }
 

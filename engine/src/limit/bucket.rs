@@ -21,10 +21,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// `bytes_per_second` is at least one.
     pub(super) fn new(bytes_per_second: u64, now_ns: u64) -> Self {
-        Self {
-            bytes_per_second: bytes_per_second.max(1),
-            paid_until_ns: now_ns,
-        }
+        Self { bytes_per_second: bytes_per_second.max(1), paid_until_ns: now_ns }
     }
 
     /// Changes the rate from now on. What is owed at the old rate, at most one quantum, is forgiven.
@@ -41,17 +38,12 @@ impl Bucket {
     /// The most one grant should be: 20 ms of the rate.
     pub(super) fn quantum(&self) -> u64 {
         let bytes = u128::from(self.bytes_per_second) * u128::from(QUANTUM_NS) / NS_PER_SECOND;
-        u64::try_from(bytes)
-            .unwrap_or(u64::MAX)
-            .max(SMALLEST_QUANTUM)
+        u64::try_from(bytes).unwrap_or(u64::MAX).max(SMALLEST_QUANTUM)
     }
 
     pub(super) fn charge(&mut self, bytes: u64, now_ns: u64) {
         let credit_from = now_ns.saturating_sub(BURST_NS);
-        self.paid_until_ns = self
-            .paid_until_ns
-            .max(credit_from)
-            .saturating_add(self.cost_ns(bytes));
+        self.paid_until_ns = self.paid_until_ns.max(credit_from).saturating_add(self.cost_ns(bytes));
     }
 
     /// Takes back a charge whose bytes were not used.
@@ -88,19 +80,9 @@ mod tests {
 
     #[test]
     fn keeps_every_rate_within_two_percent_over_five_seconds() {
-        for rate in [
-            50_000,
-            100_000,
-            1_000_000,
-            12_345_678,
-            1_000_000_000,
-            40_000_000_000,
-        ] {
+        for rate in [50_000, 100_000, 1_000_000, 12_345_678, 1_000_000_000, 40_000_000_000] {
             let (granted, asked) = (granted_in(5, rate) as f64, (rate * 5) as f64);
-            assert!(
-                (granted / asked - 1.0).abs() <= 0.02 + 1024.0 / asked,
-                "{rate}: {granted} of {asked}"
-            );
+            assert!((granted / asked - 1.0).abs() <= 0.02 + 1024.0 / asked, "{rate}: {granted} of {asked}");
         }
     }
 

@@ -103,21 +103,10 @@ impl ConnectionPermits {
     pub fn holder(&self, weight: u32) -> PermitHolder {
         let id = self.shared.change(|state| {
             state.next_id += 1;
-            state.holders.insert(
-                state.next_id,
-                Holder {
-                    held: 0,
-                    weight: weight.max(1),
-                },
-            );
+            state.holders.insert(state.next_id, Holder { held: 0, weight: weight.max(1) });
             state.next_id
         });
-        PermitHolder {
-            registration: Arc::new(Registration {
-                shared: Arc::clone(&self.shared),
-                id,
-            }),
-        }
+        PermitHolder { registration: Arc::new(Registration { shared: Arc::clone(&self.shared), id }) }
     }
 
     /// Halves the cap of `host` for everybody. Refusals within one second count once.
@@ -127,14 +116,8 @@ impl ConnectionPermits {
             let cap = state.cap_of(host, now);
             state.forget_recovered(now);
             let host = state.hosts.entry(host.into()).or_default();
-            if host
-                .refusal
-                .is_none_or(|refusal| now - refusal.at >= ONE_EVENT)
-            {
-                host.refusal = Some(Refusal {
-                    at: now,
-                    cap: (cap.min(host.held.max(1)) / 2).max(1),
-                });
+            if host.refusal.is_none_or(|refusal| now - refusal.at >= ONE_EVENT) {
+                host.refusal = Some(Refusal { at: now, cap: (cap.min(host.held.max(1)) / 2).max(1) });
             }
         });
     }
@@ -157,8 +140,7 @@ impl Shared {
         let result = change(&mut state);
         state.serve(Instant::now());
         self.waiting.store(state.waiters.len(), Ordering::Relaxed);
-        self.over_cap
-            .store(state.excess(Instant::now()), Ordering::Relaxed);
+        self.over_cap.store(state.excess(Instant::now()), Ordering::Relaxed);
         result
     }
 }
@@ -168,10 +150,7 @@ impl State {
         let refusal = self.hosts.get(host).and_then(|host| host.refusal);
         refusal.map_or(self.most_per_host, |refusal| {
             let regained = (now - refusal.at).as_secs() / RECOVERY.as_secs();
-            refusal
-                .cap
-                .saturating_add(u32::try_from(regained).unwrap_or(u32::MAX))
-                .min(self.most_per_host)
+            refusal.cap.saturating_add(u32::try_from(regained).unwrap_or(u32::MAX)).min(self.most_per_host)
         })
     }
 
@@ -188,16 +167,11 @@ impl State {
             .filter(|(name, host)| host.held == 0 && self.cap_of(name, now) >= self.most_per_host)
             .map(|(name, _)| Arc::clone(name))
             .collect();
-        recovered
-            .iter()
-            .for_each(|name| drop(self.hosts.remove(name)));
+        recovered.iter().for_each(|name| drop(self.hosts.remove(name)));
     }
 
     fn excess(&self, now: Instant) -> usize {
-        let hosts = self
-            .hosts
-            .iter()
-            .map(|(name, host)| host.held.saturating_sub(self.cap_of(name, now)));
+        let hosts = self.hosts.iter().map(|(name, host)| host.held.saturating_sub(self.cap_of(name, now)));
         (hosts.sum::<u32>().max(self.held.saturating_sub(self.most))) as usize
     }
 
@@ -213,22 +187,13 @@ impl State {
 
     /// The waiter whose task holds the fewest for its weight; the first to come among equals.
     fn next_waiter(&self, now: Instant) -> Option<usize> {
-        let eligible = self
-            .waiters
-            .iter()
-            .enumerate()
-            .filter(|(_, waiter)| self.has_room(&waiter.host, now));
-        eligible
-            .min_by_key(|(_, waiter)| self.load_of(waiter.holder, 0))
-            .map(|(index, _)| index)
+        let eligible = self.waiters.iter().enumerate().filter(|(_, waiter)| self.has_room(&waiter.host, now));
+        eligible.min_by_key(|(_, waiter)| self.load_of(waiter.holder, 0)).map(|(index, _)| index)
     }
 
     /// Connections per weight after `change`, as an integer that compares like the fraction.
     fn load_of(&self, holder: u64, change: i64) -> i64 {
-        let (held, weight) = self
-            .holders
-            .get(&holder)
-            .map_or((0, 1), |holder| (holder.held, holder.weight));
+        let (held, weight) = self.holders.get(&holder).map_or((0, 1), |holder| (holder.held, holder.weight));
         (i64::from(held) + change) * 1_000_000 / i64::from(weight)
     }
 
@@ -262,8 +227,7 @@ impl State {
         self.waiters.iter().any(|waiter| {
             let would_free = &*waiter.host == host
                 || self.held >= self.most
-                    && self.hosts.get(&waiter.host).map_or(0, |h| h.held)
-                        < self.cap_of(&waiter.host, now);
+                    && self.hosts.get(&waiter.host).map_or(0, |h| h.held) < self.cap_of(&waiter.host, now);
             would_free && waiter.holder != holder && self.load_of(waiter.holder, 1) <= mine
         })
     }
@@ -283,8 +247,7 @@ struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared
-            .change(|state| drop(state.holders.remove(&self.id)));
+        self.shared.change(|state| drop(state.holders.remove(&self.id)));
     }
 }
 
@@ -293,19 +256,9 @@ impl PermitHolder {
     pub async fn acquire(&self, host: &str) -> ConnectionPermit {
         let host: Arc<str> = host.into();
         let (granted, receiver) = oneshot::channel();
-        let waiter = Waiter {
-            holder: self.registration.id,
-            host: Arc::clone(&host),
-            granted,
-        };
-        self.registration
-            .shared
-            .change(|state| state.waiters.push(waiter));
-        let mut pending = PendingPermit {
-            holder: self,
-            host,
-            receiver,
-        };
+        let waiter = Waiter { holder: self.registration.id, host: Arc::clone(&host), granted };
+        self.registration.shared.change(|state| state.waiters.push(waiter));
+        let mut pending = PendingPermit { holder: self, host, receiver };
         loop {
             // A refused host regains places by time alone, which wakes nobody.
             match tokio::time::timeout(RECOVERY, &mut pending.receiver).await {
@@ -313,27 +266,21 @@ impl PermitHolder {
                 Err(_) => self.registration.shared.change(|_| ()),
             }
         }
-        ConnectionPermit {
-            holder: self.clone(),
-            host: Arc::clone(&pending.host),
-        }
+        ConnectionPermit { holder: self.clone(), host: Arc::clone(&pending.host) }
     }
 
     /// A place on `host` if one is free and nobody waits for it.
     pub fn try_acquire(&self, host: &str) -> Option<ConnectionPermit> {
         let host: Arc<str> = host.into();
         let is_granted = self.registration.shared.change(|state| {
-            let is_free = state.has_room(&host, Instant::now())
-                && !state.waiters.iter().any(|waiter| waiter.host == host);
+            let is_free =
+                state.has_room(&host, Instant::now()) && !state.waiters.iter().any(|waiter| waiter.host == host);
             if is_free {
                 state.hold(self.registration.id, &host);
             }
             is_free
         });
-        is_granted.then(|| ConnectionPermit {
-            holder: self.clone(),
-            host,
-        })
+        is_granted.then(|| ConnectionPermit { holder: self.clone(), host })
     }
 
     /// Changes the share against others. Zero counts as one.
@@ -358,9 +305,7 @@ impl Drop for PendingPermit<'_> {
         self.receiver.close();
         let registration = &self.holder.registration;
         if self.receiver.try_recv().is_ok() {
-            registration
-                .shared
-                .change(|state| state.release(registration.id, &self.host));
+            registration.shared.change(|state| state.release(registration.id, &self.host));
         } else {
             registration.shared.change(|_| ());
         }
@@ -379,14 +324,8 @@ impl ConnectionPermit {
     /// lowered. One relaxed load each while nobody waits.
     pub fn is_wanted(&self) -> bool {
         let shared = &self.holder.registration.shared;
-        let may_be_wanted = shared.waiting.load(Ordering::Relaxed) > 0
-            || shared.over_cap.load(Ordering::Relaxed) > 0;
-        may_be_wanted
-            && shared.state.lock().is_wanted(
-                self.holder.registration.id,
-                &self.host,
-                Instant::now(),
-            )
+        let may_be_wanted = shared.waiting.load(Ordering::Relaxed) > 0 || shared.over_cap.load(Ordering::Relaxed) > 0;
+        may_be_wanted && shared.state.lock().is_wanted(self.holder.registration.id, &self.host, Instant::now())
     }
 
     /// The host this place is for.
@@ -398,8 +337,6 @@ impl ConnectionPermit {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let registration = &self.holder.registration;
-        registration
-            .shared
-            .change(|state| state.release(registration.id, &self.host));
+        registration.shared.change(|state| state.release(registration.id, &self.host));
     }
 }

@@ -50,9 +50,7 @@ impl RateLimits {
             is_pumping: AtomicBool::new(false),
             changed: Notify::new(),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Bounds the bytes of all tasks together.
@@ -62,19 +60,13 @@ impl RateLimits {
 
     /// Bounds the bytes all tasks together take from `host`, which is compared as written.
     pub fn set_host(&self, host: &str, bytes_per_second: Option<u64>) {
-        self.change(|schedule, now_ns| {
-            schedule.set_host_rate(host, nonzero(bytes_per_second), now_ns)
-        });
+        self.change(|schedule, now_ns| schedule.set_host_rate(host, nonzero(bytes_per_second), now_ns));
     }
 
     /// Registers a task that reads from `host`. `weight` is its share against the others when a limit makes bytes scarce.
     pub fn task(&self, host: &str, bytes_per_second: Option<u64>, weight: u32) -> TaskLimiter {
         let now_ns = self.shared.now_ns();
-        let task = self
-            .shared
-            .schedule
-            .lock()
-            .add_task(nonzero(bytes_per_second), weight, now_ns);
+        let task = self.shared.schedule.lock().add_task(nonzero(bytes_per_second), weight, now_ns);
         TaskLimiter::new(&self.shared, task, host)
     }
 
@@ -152,18 +144,8 @@ struct Lane {
 impl TaskLimiter {
     fn new(shared: &Arc<Shared>, task: TaskId, host: &str) -> Self {
         let is_limited = Arc::new(AtomicBool::new(false));
-        let id = shared
-            .schedule
-            .lock()
-            .add_lane(task, host, Arc::clone(&is_limited));
-        Self {
-            lane: Arc::new(Lane {
-                shared: Arc::clone(shared),
-                task,
-                id,
-                is_limited,
-            }),
-        }
+        let id = shared.schedule.lock().add_lane(task, host, Arc::clone(&is_limited));
+        Self { lane: Arc::new(Lane { shared: Arc::clone(shared), task, id, is_limited }) }
     }
 
     /// The same task reading from another host, as after a redirect or for a fragment elsewhere.
@@ -187,16 +169,8 @@ impl TaskLimiter {
     }
 
     async fn take_limited(&self, want: usize) -> usize {
-        let receiver = self
-            .lane
-            .shared
-            .schedule
-            .lock()
-            .enqueue(self.lane.id, want as u64);
-        let mut pending = PendingGrant {
-            lane: &self.lane,
-            receiver,
-        };
+        let receiver = self.lane.shared.schedule.lock().enqueue(self.lane.id, want as u64);
+        let mut pending = PendingGrant { lane: &self.lane, receiver };
         self.lane.shared.ensure_pump();
         match (&mut pending.receiver).await {
             Ok(granted) => usize::try_from(granted).unwrap_or(want),
@@ -208,24 +182,20 @@ impl TaskLimiter {
     /// Gives back `bytes` of a grant that were not read.
     pub fn refund(&self, bytes: usize) {
         if bytes > 0 && self.is_limited() {
-            self.lane
-                .shared
-                .change(|schedule, _| schedule.refund(self.lane.id, bytes as u64));
+            self.lane.shared.change(|schedule, _| schedule.refund(self.lane.id, bytes as u64));
         }
     }
 
     /// Bounds this task alone; `None` or zero removes the bound.
     pub fn set_rate(&self, bytes_per_second: Option<u64>) {
-        self.lane.shared.change(|schedule, now_ns| {
-            schedule.set_task_rate(self.lane.task, nonzero(bytes_per_second), now_ns)
-        });
+        self.lane
+            .shared
+            .change(|schedule, now_ns| schedule.set_task_rate(self.lane.task, nonzero(bytes_per_second), now_ns));
     }
 
     /// Changes this task's share against the others. Zero counts as one.
     pub fn set_weight(&self, weight: u32) {
-        self.lane
-            .shared
-            .change(|schedule, _| schedule.set_weight(self.lane.task, weight));
+        self.lane.shared.change(|schedule, _| schedule.set_weight(self.lane.task, weight));
     }
 }
 
@@ -245,9 +215,7 @@ impl Drop for PendingGrant<'_> {
     fn drop(&mut self) {
         self.receiver.close();
         if let Ok(granted) = self.receiver.try_recv() {
-            self.lane
-                .shared
-                .change(|schedule, _| schedule.refund(self.lane.id, granted));
+            self.lane.shared.change(|schedule, _| schedule.refund(self.lane.id, granted));
         }
     }
 }

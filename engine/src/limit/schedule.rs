@@ -60,45 +60,20 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn add_task(
-        &mut self,
-        bytes_per_second: Option<u64>,
-        weight: u32,
-        now_ns: u64,
-    ) -> TaskId {
+    pub(super) fn add_task(&mut self, bytes_per_second: Option<u64>, weight: u32, now_ns: u64) -> TaskId {
         self.next_id += 1;
         let bucket = bytes_per_second.map(|rate| Bucket::new(rate, now_ns));
-        self.tasks.insert(
-            self.next_id,
-            Task {
-                weight: weight.max(1),
-                bucket,
-                virtual_time: self.virtual_time,
-                lanes: 0,
-            },
-        );
+        self.tasks
+            .insert(self.next_id, Task { weight: weight.max(1), bucket, virtual_time: self.virtual_time, lanes: 0 });
         self.next_id
     }
 
-    pub(super) fn add_lane(
-        &mut self,
-        task: TaskId,
-        host: &str,
-        is_limited: Arc<AtomicBool>,
-    ) -> LaneId {
+    pub(super) fn add_lane(&mut self, task: TaskId, host: &str, is_limited: Arc<AtomicBool>) -> LaneId {
         self.next_id += 1;
         if let Some(task) = self.tasks.get_mut(&task) {
             task.lanes += 1;
         }
-        self.lanes.insert(
-            self.next_id,
-            Lane {
-                task,
-                host: host.into(),
-                is_limited,
-                waiters: VecDeque::new(),
-            },
-        );
+        self.lanes.insert(self.next_id, Lane { task, host: host.into(), is_limited, waiters: VecDeque::new() });
         self.mark_limited();
         self.next_id
     }
@@ -123,11 +98,9 @@ impl Schedule {
 
     pub(super) fn set_host_rate(&mut self, host: &str, rate: Option<u64>, now_ns: u64) {
         match rate {
-            Some(rate) => self
-                .hosts
-                .entry(host.into())
-                .or_insert_with(|| Bucket::new(rate, now_ns))
-                .set_rate(rate, now_ns),
+            Some(rate) => {
+                self.hosts.entry(host.into()).or_insert_with(|| Bucket::new(rate, now_ns)).set_rate(rate, now_ns)
+            }
             None => drop(self.hosts.remove(host)),
         }
         self.mark_limited();
@@ -164,22 +137,13 @@ impl Schedule {
         };
         let task = self.tasks.get_mut(&lane.task);
         let (task_bucket, task) = match task {
-            Some(Task {
-                bucket,
-                virtual_time,
-                weight,
-                ..
-            }) => (bucket.as_mut(), Some((virtual_time, *weight))),
+            Some(Task { bucket, virtual_time, weight, .. }) => (bucket.as_mut(), Some((virtual_time, *weight))),
             None => (None, None),
         };
-        [
-            self.global.as_mut(),
-            self.hosts.get_mut(&lane.host),
-            task_bucket,
-        ]
-        .into_iter()
-        .flatten()
-        .for_each(|bucket| bucket.refund(bytes));
+        [self.global.as_mut(), self.hosts.get_mut(&lane.host), task_bucket]
+            .into_iter()
+            .flatten()
+            .for_each(|bucket| bucket.refund(bytes));
         if let Some((virtual_time, weight)) = task {
             *virtual_time = virtual_time.saturating_sub(virtual_cost(bytes, weight));
         }
@@ -239,20 +203,12 @@ impl Schedule {
     }
 
     fn buckets(&self, lane: &Lane) -> impl Iterator<Item = &Bucket> {
-        let task = self
-            .tasks
-            .get(&lane.task)
-            .and_then(|task| task.bucket.as_ref());
-        [self.global.as_ref(), self.hosts.get(&lane.host), task]
-            .into_iter()
-            .flatten()
+        let task = self.tasks.get(&lane.task).and_then(|task| task.bucket.as_ref());
+        [self.global.as_ref(), self.hosts.get(&lane.host), task].into_iter().flatten()
     }
 
     fn ready_at_ns(&self, lane: &Lane) -> u64 {
-        self.buckets(lane)
-            .map(Bucket::ready_at_ns)
-            .max()
-            .unwrap_or(0)
+        self.buckets(lane).map(Bucket::ready_at_ns).max().unwrap_or(0)
     }
 
     fn largest_grant(&self, lane: &Lane) -> u64 {
@@ -278,8 +234,7 @@ impl Schedule {
     /// Tells every lane whether any limit applies to it, so that the others pay one relaxed load per read.
     fn mark_limited(&self) {
         for lane in self.lanes.values() {
-            lane.is_limited
-                .store(self.buckets(lane).next().is_some(), Ordering::Relaxed);
+            lane.is_limited.store(self.buckets(lane).next().is_some(), Ordering::Relaxed);
         }
     }
 }
