@@ -63,8 +63,9 @@ class Workspaces:
         except OSError:
             return  # something published, or somebody else's, is in it
 
-    def task_ids(self) -> list[str]:
-        """Tasks that have a folder, finished or not."""
+    def unfinished(self) -> list[str]:
+        """Tasks that have a workspace, whoever they belong to."""
         if not self._tmp.is_dir():
             return []
-        return [entry.name for entry in self._tmp.iterdir() if entry.is_dir() and TASK_ID.match(entry.name)]
+        names = [entry.name for entry in self._tmp.iterdir() if entry.is_dir() and TASK_ID.match(entry.name)]
+        return [name for name in names if self.fences(name)]
