@@ -1,0 +1,1 @@
+"""The HTTP face: routes, schemas, the WebSocket, file delivery and the page. Speaks to ports only."""

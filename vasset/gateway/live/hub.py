@@ -1,0 +1,149 @@
+"""The process's one subscription to the progress bus, fanned out to the sockets of each frame's user.
+
+The bus loses frames by contract. So tasks that have fallen silent are looked up in SQL, one query a user, every two seconds: a
+terminal state reaches its sockets within that time although every message about it was lost (P18).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterable, Sequence
+
+import orjson
+import structlog
+
+from vasset.domain.download import Task
+from vasset.domain.errors import LimitReached, NotFound, VAssetError
+from vasset.domain.ports import Clock, ProgressBus, TaskStore
+from vasset.domain.progress import ProgressFrame
+from vasset.gateway.live.watcher import Watcher
+from vasset.gateway.shapes import frame_shape
+from vasset.usecases.watch_progress import UNFINISHED, WatchProgress
+
+log = structlog.get_logger("vasset.gateway.live")
+
+MAX_SOCKETS_PER_USER = 10
+POLL_SECONDS = 2.0
+SNAPSHOT_TASKS = 100
+MAX_WATCHED = 200
+
+
+class TooManySockets(LimitReached):
+    """This account has ten open progress connections already; close one."""
+
+    reason = "too_many_sockets"
+
+
+class ProgressHub:
+    """Runs only while somebody listens."""
+
+    def __init__(self, store: TaskStore, bus: ProgressBus, progress: WatchProgress, clock: Clock) -> None:
+        self._store = store
+        self._bus = bus
+        self._progress = progress
+        self._clock = clock
+        self._watchers: dict[int, set[Watcher]] = {}
+        self._running: list[asyncio.Task[None]] = []
+        self._subscribed = asyncio.Event()
+        self._encoded: tuple[ProgressFrame | None, str] = (None, "")
+
+    async def join(self, user_id: int) -> Watcher:
+        """A mailbox that receives from now on. Raises :class:`TooManySockets`."""
+        watchers = self._watchers.setdefault(user_id, set())
+        if len(watchers) >= MAX_SOCKETS_PER_USER:
+            raise TooManySockets()
+        watcher = Watcher(user_id)
+        watchers.add(watcher)
+        if not self._running:
+            self._running = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
+        with contextlib.suppress(TimeoutError):  # a bus that is down must not keep sockets out: the poll serves them
+            async with asyncio.timeout(1.0):
+                await self._subscribed.wait()
+        return watcher
+
+    async def leave(self, watcher: Watcher) -> None:
+        watchers = self._watchers.get(watcher.user_id)
+        if watchers is not None:
+            watchers.discard(watcher)
+            if not watchers:
+                del self._watchers[watcher.user_id]
+        if not self._watchers:
+            await self.close()
+
+    async def close(self) -> None:
+        running, self._running = self._running, []
+        self._subscribed.clear()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    @property
+    def sockets(self) -> int:
+        return sum(len(watchers) for watchers in self._watchers.values())
+
+    async def snapshot(self, watcher: Watcher) -> list[ProgressFrame]:
+        """The present state of everything the socket watches; by default the user's unfinished and latest tasks."""
+        tasks = await self._watched(watcher)
+        return watcher.note_snapshot(await self._progress.current(tasks), self._clock.monotonic())
+
+    def encode(self, frame: ProgressFrame) -> str:
+        """The message for one frame; several sockets of a user share the last encoding."""
+        if self._encoded[0] is not frame:
+            self._encoded = (frame, orjson.dumps({"event": "progress", "task": frame_shape(frame)}).decode())
+        return self._encoded[1]
+
+    async def _watched(self, watcher: Watcher) -> Sequence[Task]:
+        if watcher.task_ids is not None:
+            return await self._rows(watcher.user_id, watcher.task_ids)
+        unfinished = await self._store.page(watcher.user_id, statuses=UNFINISHED, page=1, per_page=SNAPSHOT_TASKS)
+        latest = await self._store.page(watcher.user_id, page=1, per_page=SNAPSHOT_TASKS)
+        return list({task.id: task for task in (*unfinished.items, *latest.items)}.values())
+
+    async def _rows(self, user_id: int, task_ids: Iterable[str]) -> list[Task]:
+        """Rows of the named tasks; unknown ones and those of others are left out without a word."""
+        rows = []
+        for task_id in sorted(task_ids)[:MAX_WATCHED]:
+            with contextlib.suppress(NotFound):
+                rows.append(await self._store.get(task_id, user_id=user_id))
+        return rows
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._bus.subscribe() as frames:
+                    self._subscribed.set()
+                    async for frame in frames:
+                        self._deliver(frame)
+            except VAssetError as error:
+                log.warning("progress_bus_lost", reason=error.reason)
+            self._subscribed.clear()
+            await asyncio.sleep(0.5 + random.random())
+
+    def _deliver(self, frame: ProgressFrame) -> None:
+        watchers = self._watchers.get(frame.user_id)
+        if watchers:
+            now = self._clock.monotonic()
+            for watcher in watchers:
+                watcher.offer(frame, now)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            for user_id, watchers in list(self._watchers.items()):
+                now = self._clock.monotonic()
+                silent = {task for watcher in watchers for task in watcher.silent(now, POLL_SECONDS)}
+                if silent:
+                    try:
+                        await self._look_up(user_id, silent)
+                    except VAssetError as error:
+                        log.warning("progress_poll_failed", reason=error.reason)
+
+    async def _look_up(self, user_id: int, silent: set[str]) -> None:
+        page = await self._store.page(user_id, statuses=UNFINISHED, page=1, per_page=SNAPSHOT_TASKS)
+        rows = [task for task in page.items if task.id in silent]
+        ended = silent - {task.id for task in rows}
+        rows += await self._rows(user_id, ended)
+        for frame in await self._progress.current(rows):
+            self._deliver(frame)
