@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from vasset.domain.download import Intent, Lease, Phase, Submission, Task, TaskFailure, TaskStatus
 from vasset.domain.history import HistoryEntry, Page, PublishedFile, Statistics
@@ -169,13 +169,120 @@ class DeadLetters(Protocol):
 class FileStore(Protocol):
     """The rows behind files: what expired, what a user deleted, what disk and rows disagree on."""
 
-    async def expired(self, *, limit: int) -> Sequence[HistoryEntry]: ...
+    async def expired(self, *, limit: int) -> Sequence[HistoryEntry]:
+        """Quick files past their time and files of deleted rows, marked: from now on nobody may keep or read them.
+
+        The same rows come again until ``forget_file``, so a crash in between loses nothing.
+        """
+        ...
 
     async def forget_file(self, history_id: int, *, reason: str) -> None:
         """The file is gone; the row stays as history without a file."""
         ...
 
-    async def known_paths(self) -> AsyncIterator[tuple[int, str]]: ...
+    def known_paths(self) -> AsyncIterator[tuple[int, str]]: ...
+
+    async def misplaced(self, *, limit: int) -> Sequence[HistoryEntry]:
+        """Kept files that still lie where quick files lie."""
+        ...
+
+    async def promote(self, history_id: int, file: PublishedFile) -> bool:
+        """Point a kept row at its file's new place; False when the row was deleted meanwhile."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user and the hash that proves them."""
+
+    user: User
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What a token's session is worth now."""
+
+    user_id: int
+    role: Role
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """One refresh token turned into its child. ``repeated_nonce`` is set when that had happened before, within the grace time."""
+
+    session_id: int
+    user_id: int
+    role: Role
+    repeated_nonce: bytes | None = None
+
+
+class AccountStore(Protocol):
+    """The auth service's own tables. Tokens arrive hashed (32 bytes); nothing here could sign anybody in."""
+
+    async def create(
+        self,
+        email: str,
+        password_hash: str,
+        nickname: str,
+        *,
+        registration: Literal["open", "invite", "closed"],
+        invitation_hash: bytes | None,
+    ) -> User:
+        """The first account ever becomes administrator under any ``registration``, exactly once.
+
+        Raises ``EmailTaken`` or ``RegistrationClosed``.
+        """
+        ...
+
+    async def find(self, email: str) -> Account | None: ...
+
+    async def account(self, user_id: int) -> Account | None: ...
+
+    async def set_password(self, user_id: int, password_hash: str) -> None:
+        """Ends every session of the user in the same transaction."""
+        ...
+
+    async def set_role(self, user_id: int, role: Role) -> User:
+        """Raises ``NotFound``, or ``Conflict`` when no administrator would be left."""
+        ...
+
+    async def open_session(
+        self, user_id: int, token_hash: bytes, *, ttl_seconds: int, user_agent: str | None
+    ) -> int: ...
+
+    async def rotate(
+        self, token_hash: bytes, *, child_hash: bytes, nonce: bytes, ttl_seconds: int, grace_seconds: float
+    ) -> Rotation:
+        """Spend a refresh token. Raises ``TokenRevoked`` (and ends the session) when it was spent before, ``TokenExpired``."""
+        ...
+
+    async def session(self, session_id: int) -> SessionState | None: ...
+
+    async def sessions(self, user_id: int) -> Sequence[SessionInfo]: ...
+
+    async def end_session(self, user_id: int, session_id: int) -> bool:
+        """False when the user has no such session."""
+        ...
+
+    async def add_invitation(self, created_by: int, token_hash: bytes, *, ttl_seconds: int) -> None: ...
+
+
+class LibraryStore(Protocol):
+    """The asset service's own tables."""
+
+    async def history(self, user_id: int, *, page: int, per_page: int, query: str | None) -> Page[HistoryEntry]: ...
+
+    async def entry(self, user_id: int, history_id: int) -> HistoryEntry: ...
+
+    async def delete(self, user_id: int, history_id: int) -> HistoryEntry:
+        """Hide the row and its task; the file goes by ``FileStore.expired``. Raises ``NotFound``, ``IllegalTransition``."""
+        ...
+
+    async def quota(self, user_id: int, role: Role) -> Quota: ...
+
+    async def statistics(self, user_id: int | None) -> Statistics: ...
 
 
 class Library(Protocol):
@@ -398,6 +505,10 @@ class Storage(Protocol):
 
     def resolve(self, relative_path: str) -> Path:
         """The absolute path of a published file, without following a symlink out of the root."""
+        ...
+
+    async def promote(self, entry: HistoryEntry) -> PublishedFile:
+        """Move a kept quick download to its user's archive. Repeating it after a crash finds the moved file."""
         ...
 
     async def delete(self, relative_path: str) -> None: ...

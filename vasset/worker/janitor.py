@@ -30,6 +30,7 @@ class Cleaned:
     """What one round did."""
 
     reaped: int = 0
+    kept: int = 0
     expired: int = 0
     folders: int = 0
     relieved: bool = False
@@ -97,12 +98,21 @@ class Janitor:
         cleaned = Cleaned()
         if self._clock_jumped():
             return cleaned
+        cleaned.kept = await self._archive_kept()
         cleaned.expired = await self._remove_expired()
         cleaned.folders = await self._remove_abandoned_folders()
         if self._relieve is not None and 100.0 * self._storage.usage().used_fraction >= self._clean_percent:
             await self._relieve()
             cleaned.relieved = True
         return cleaned
+
+    async def _archive_kept(self) -> int:
+        """Quick downloads whose users chose to keep them leave ``tmp/``."""
+        entries = await self._files.misplaced(limit=EXPIRED_BATCH)
+        for entry in entries:
+            with contextlib.suppress(NotFound):
+                await self._files.promote(entry.id, await self._storage.promote(entry))
+        return len(entries)
 
     async def _remove_expired(self) -> int:
         entries = await self._files.expired(limit=EXPIRED_BATCH)

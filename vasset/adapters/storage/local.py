@@ -17,7 +17,7 @@ from vasset.adapters.storage.titles import safe_ext, safe_title
 from vasset.adapters.storage.workspaces import Workspaces
 from vasset.domain.download import Lease, Mode, Task
 from vasset.domain.errors import DiskFull, LeaseLost, NotFound, StorageFailed
-from vasset.domain.history import PublishedFile
+from vasset.domain.history import HistoryEntry, PublishedFile
 from vasset.domain.ports import Clock, DiskUsage
 
 MAX_SUFFIX = 1_000
@@ -152,24 +152,37 @@ class LocalStorage:
     def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
         return self._reservations.hold(size_bytes)
 
-    async def promote(self, relative_path: str, task: Task, *, title: str) -> PublishedFile:
-        """Move a quick download's file to its user's archive; size and digest are the caller's to carry over."""
-        return await asyncio.to_thread(self._promote, relative_path, task, title)
+    async def promote(self, entry: HistoryEntry) -> PublishedFile:
+        return await asyncio.to_thread(self._promote, entry)
 
-    def _promote(self, relative_path: str, task: Task, title: str) -> PublishedFile:
-        source = self.resolve(relative_path)
-        folder, stem = self._place(task, title)
+    def _promote(self, entry: HistoryEntry) -> PublishedFile:
+        """The target follows from the row alone, so a move that a crash cut off from its row is found again."""
+        source = self.root / (entry.file_path or "")
+        stem, suffix = safe_title(Path(entry.file_name or "").stem), source.suffix
+        moved_at = entry.completed_at or entry.created_at
+        folder = self._archive / str(entry.user_id) / f"{moved_at:%Y%m%d}"
+        stem = f"{stem}_{moved_at:%Y%m%d%H%M%S}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for number in range(1, MAX_SUFFIX):
-                name = f"{stem}{source.suffix}" if number == 1 else f"{stem} ({number}){source.suffix}"
-                size = source.stat().st_size
-                try:
-                    rename_no_replace(source, folder / name)
-                except FileExistsError:
-                    continue
-                self._fsync_folders(folder)
-                return PublishedFile(str((folder / name).relative_to(self.root)), name, size, "", "", self._owner)
+                target = folder / (f"{stem}{suffix}" if number == 1 else f"{stem} ({number}){suffix}")
+                if source.exists():
+                    try:
+                        rename_no_replace(source, target)
+                    except FileExistsError:
+                        continue
+                    self._fsync_folders(folder)
+                elif not target.is_file() or target.stat().st_size != entry.file_size:
+                    raise NotFound("the file is not there any more")
+                Workspaces.remove_if_empty(source.parent)
+                return PublishedFile(
+                    relative_path=str(target.relative_to(self.root)),
+                    file_name=entry.file_name or target.name,
+                    size_bytes=target.stat().st_size,
+                    digest=entry.file_hash or "",
+                    hash_algorithm=entry.hash_algorithm or "",
+                    owner=self._owner,
+                )
         except OSError as error:
             raise _storage_error("move the file to the archive", error) from error
         raise StorageFailed(f"there are {MAX_SUFFIX} files named like {stem!r} already; delete some and retry")
