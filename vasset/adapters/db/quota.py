@@ -21,8 +21,12 @@ def day_of(now: datetime) -> date:
     return now.astimezone(UTC).date()
 
 
+def start_of(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
 def end_of(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
+    return start_of(day + timedelta(days=1))
 
 
 async def debit(transaction: Transaction, *, user_id: int, daily_limit: int, task_id: str, n: int) -> date:

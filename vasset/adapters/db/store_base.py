@@ -59,9 +59,7 @@ class StoreBase:
             .values(status=status, updated_at=transaction.now, **values)
             .returning(tasks)
         )
-        history: dict[str, Any] = {"status": status}
-        if status.is_terminal:
-            history["completed_at"] = transaction.now
+        history = {"status": status, "completed_at": transaction.now if status.is_terminal else None}
         await transaction.execute(
             update(download_history).where(download_history.c.id == row.history_id).values(**history)
         )

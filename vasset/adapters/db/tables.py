@@ -21,13 +21,12 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
     false,
     text,
 )
 
-from vasset.adapters.db.types import Identifier, UtcDateTime, Word
+from vasset.adapters.db.types import Identifier, PlainText, UtcDateTime, Word
 from vasset.domain.download import Intent, Mode, Phase, TaskStatus
 from vasset.domain.media import Container
 
@@ -102,12 +101,12 @@ download_history = Table(
     Column("id", Identifier, primary_key=True),
     Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     Column("task_id", String(36), nullable=False, unique=True),
-    Column("url", Text, nullable=False),
-    Column("title", Text),
+    Column("url", PlainText, nullable=False),
+    Column("title", PlainText),
     Column("mode", Word(Mode), nullable=False),
     Column("status", Word(TaskStatus), nullable=False),
-    Column("file_path", Text, unique=True),
-    Column("file_name", Text),
+    Column("file_path", PlainText, unique=True),
+    Column("file_name", PlainText),
     Column("file_size", BigInteger),
     Column("file_hash", String(128)),
     Column("hash_algorithm", String(16)),
@@ -164,11 +163,11 @@ tasks = Table(
     Column(
         "history_id", Identifier, ForeignKey("download_history.id", ondelete="CASCADE"), nullable=False, unique=True
     ),
-    Column("url", Text, nullable=False),
+    Column("url", PlainText, nullable=False),
     Column("mode", Word(Mode), nullable=False),
     Column("quality", String(64), nullable=False),
     Column("container", Word(Container), nullable=False),
-    Column("title", Text),
+    Column("title", PlainText),
     Column("duration_seconds", Float),
     Column("status", Word(TaskStatus), nullable=False),
     Column("phase", Word(Phase), nullable=False),
@@ -184,7 +183,7 @@ tasks = Table(
     Column("downloaded_bytes", BigInteger, nullable=False),
     Column("total_bytes", BigInteger),
     Column("failure_reason", String(64)),
-    Column("failure_message", Text),
+    Column("failure_message", PlainText),
     Column("failure_retryable", Boolean),
     Column("extractor_version", String(64)),
     # The fence whose failure an operator has dealt with; a later failure has a higher one.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, String
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, String, Text
 from sqlalchemy.types import TypeDecorator
 
 # SQLite numbers rows by itself only for the exact type INTEGER.
@@ -50,3 +50,15 @@ class Word(TypeDecorator[Member], Generic[Member]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Member | None:
         return None if value is None else self.members(value)
+
+
+class PlainText(TypeDecorator[str]):
+    """Text from strangers (titles, messages). NUL and lone surrogates, which no database stores, become U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from alembic import context
+from sqlalchemy import String
 
 from vasset.adapters.db.tables import metadata
-from vasset.adapters.db.types import UtcDateTime, Word
+from vasset.adapters.db.types import PlainText, UtcDateTime, Word
 
 
 def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
     """Write our column types into new scripts as the plain types they store."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
-    if kind == "type" and isinstance(item, Word):
+    if kind == "type" and isinstance(item, PlainText):
+        return "sa.Text()"
+    if kind == "type" and isinstance(item, Word) and isinstance(item.impl_instance, String):
         return f"sa.String(length={item.impl_instance.length})"
     return False
 

@@ -1,0 +1,122 @@
+"""The port ``LibraryStore``: history, quota, statistics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
+
+from vasset.adapters.db.database import Database
+from vasset.adapters.db.quota import day_of, read_quota, start_of
+from vasset.adapters.db.rows import history_from
+from vasset.adapters.db.tables import download_history, tasks
+from vasset.domain.download import TaskStatus
+from vasset.domain.errors import IllegalTransition, NotFound
+from vasset.domain.history import HistoryEntry, Page, Statistics
+from vasset.domain.quota import Quota, QuotaPolicy
+from vasset.domain.user import Role
+
+
+class SqlLibrary:
+    def __init__(self, database: Database, policy: QuotaPolicy) -> None:
+        self._database = database
+        self._policy = policy
+
+    async def history(self, user_id: int, *, page: int, per_page: int, query: str | None) -> Page[HistoryEntry]:
+        """``query`` is looked for in title, file name and URL, letters of either case alike."""
+        mine = _visible(user_id)
+        if query:
+            mine = and_(mine, _mentions(query))
+        newest = select(download_history).where(mine).order_by(download_history.c.id.desc())
+        async with self._database.read() as transaction:
+            total = (
+                await transaction.execute(select(func.count()).select_from(download_history).where(mine))
+            ).scalar_one()
+            rows = (await transaction.execute(newest.limit(per_page).offset((page - 1) * per_page))).all()
+        return Page([_readable(row) for row in rows], page, per_page, int(total))
+
+    async def entry(self, user_id: int, history_id: int) -> HistoryEntry:
+        statement = select(download_history).where(_visible(user_id), download_history.c.id == history_id)
+        async with self._database.read() as transaction:
+            row = (await transaction.execute(statement)).one_or_none()
+        if row is None:
+            raise NotFound("there is no such download, or it belongs to somebody else")
+        return _readable(row)
+
+    async def delete(self, user_id: int, history_id: int) -> HistoryEntry:
+        async with self._database.write() as transaction:
+            task = (
+                await transaction.execute(
+                    select(tasks.c.id, tasks.c.status)
+                    .where(tasks.c.history_id == history_id, tasks.c.user_id == user_id, tasks.c.deleted_at.is_(None))
+                    .with_for_update()
+                )
+            ).one_or_none()
+            if task is None:
+                raise NotFound("there is no such download, or it belongs to somebody else")
+            if not task.status.is_terminal:
+                raise IllegalTransition(f"this download is {task.status}; cancel it first")
+            await transaction.execute(update(tasks).where(tasks.c.id == task.id).values(deleted_at=transaction.now))
+            deleted = await transaction.execute(
+                update(download_history)
+                .where(download_history.c.id == history_id)
+                .values(deleted_at=transaction.now, removing=True)
+                .returning(download_history)
+            )
+            return history_from(deleted.one())
+
+    async def quota(self, user_id: int, role: Role) -> Quota:
+        async with self._database.read() as transaction:
+            return await read_quota(transaction, user_id=user_id, daily_limit=self._policy.limit_for(role))
+
+    async def statistics(self, user_id: int | None) -> Statistics:
+        whose: ColumnElement[bool] = true() if user_id is None else tasks.c.user_id == user_id
+        completed = tasks.c.status == TaskStatus.COMPLETED
+        async with self._database.read() as transaction:
+            today = start_of(day_of(transaction.now))
+            counts = await transaction.execute(
+                select(
+                    tasks.c.status,
+                    func.count().label("tasks"),
+                    func.coalesce(func.sum(tasks.c.downloaded_bytes).filter(completed), 0).label("bytes"),
+                    func.count().filter(completed, tasks.c.completed_at >= today).label("today"),
+                )
+                .where(whose)
+                .group_by(tasks.c.status)
+            )
+            rows = counts.all()
+            stored = select(func.coalesce(func.sum(download_history.c.file_size), 0)).where(
+                download_history.c.file_path.is_not(None)
+            )
+            if user_id is not None:
+                stored = stored.where(download_history.c.user_id == user_id)
+            stored_bytes = int((await transaction.execute(stored)).scalar_one())
+        return _statistics(rows, stored_bytes)
+
+
+def _statistics(rows: Any, stored_bytes: int) -> Statistics:
+    by_status = {str(row.status): row.tasks for row in rows}
+    succeeded, failed = by_status.get(TaskStatus.COMPLETED, 0), by_status.get(TaskStatus.FAILED, 0)
+    return Statistics(
+        tasks_by_status=by_status,
+        stored_bytes=stored_bytes,
+        downloaded_bytes=sum(int(row.bytes) for row in rows),
+        completed_today=sum(row.today for row in rows),
+        success_rate=succeeded / (succeeded + failed) if succeeded + failed else None,
+    )
+
+
+def _visible(user_id: int) -> ColumnElement[bool]:
+    return and_(download_history.c.user_id == user_id, download_history.c.deleted_at.is_(None))
+
+
+def _mentions(query: str) -> ColumnElement[bool]:
+    columns = (download_history.c.title, download_history.c.file_name, download_history.c.url)
+    return or_(*(column.icontains(query, autoescape=True) for column in columns))
+
+
+def _readable(row: Any) -> HistoryEntry:
+    """A file that is being removed is gone for readers."""
+    entry = history_from(row)
+    return replace(entry, file_path=None) if row.removing else entry
