@@ -13,6 +13,7 @@ mod error;
 mod interfaces;
 mod policy;
 mod ports;
+pub mod proxy;
 pub mod url;
 
 pub use address::{Denial, Verdict, classify};

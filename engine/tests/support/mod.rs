@@ -1,0 +1,7 @@
+//! What the integration tests share: an origin that can lie, and files whose bytes are known.
+//!
+//! Each test binary uses a part of it.
+#![allow(dead_code)]
+
+pub mod file;
+pub mod origin;
