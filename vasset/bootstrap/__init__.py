@@ -1,0 +1,1 @@
+"""Puts adapters behind ports and runs them: the only layer that knows all the others."""
