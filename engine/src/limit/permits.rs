@@ -167,7 +167,9 @@ impl State {
             .filter(|(name, host)| host.held == 0 && self.cap_of(name, now) >= self.most_per_host)
             .map(|(name, _)| Arc::clone(name))
             .collect();
-        recovered.iter().for_each(|name| drop(self.hosts.remove(name)));
+        for name in recovered {
+            self.hosts.remove(&name);
+        }
     }
 
     fn excess(&self, now: Instant) -> usize {
@@ -247,7 +249,9 @@ struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.shared.change(|state| drop(state.holders.remove(&self.id)));
+        self.shared.change(|state| {
+            state.holders.remove(&self.id);
+        });
     }
 }
 
