@@ -17,6 +17,10 @@ from vasset.domain.errors import LeaseLost
 from vasset.domain.history import PublishedFile
 
 
+# What ``fail`` may have made of a task, also by way of what its user wished.
+_AFTER_FAIL = (TaskStatus.RETRY, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.PAUSED)
+
+
 class TaskLeases(StoreBase):
     async def claim(self, task_id: str, *, worker: str, lease_seconds: float) -> Lease | None:
         async with self._database.write() as transaction:
@@ -66,8 +70,14 @@ class TaskLeases(StoreBase):
             )
 
     async def complete(self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
-        """A cancel that was answered before wins: then the task becomes cancelled here and the caller removes the file."""
+        """A cancel that was answered before wins: then the task becomes cancelled here and the caller removes the file.
+
+        Repeating it after a commit nobody answered finds the same file under the same fence and changes nothing.
+        """
         async with self._database.write() as transaction:
+            done = await self._written(transaction, lease, TaskStatus.COMPLETED)
+            if done is not None and await _has_file(transaction, done, file):
+                return task_from(done)
             row = await self._hold(transaction, lease)
             if row.intent is Intent.CANCEL:
                 await self._cancel(transaction, row)
@@ -78,6 +88,9 @@ class TaskLeases(StoreBase):
     async def fail(self, lease: Lease, failure: TaskFailure, *, retry_at: datetime | None) -> Task:
         """What the user wished meanwhile goes first: a failing task that was cancelled or paused becomes just that."""
         async with self._database.write() as transaction:
+            done = await self._written(transaction, lease, *_AFTER_FAIL)
+            if done is not None:
+                return task_from(done)
             row = await self._hold(transaction, lease)
             if row.intent is Intent.CANCEL:
                 return task_from(await self._cancel(transaction, row))
@@ -93,6 +106,9 @@ class TaskLeases(StoreBase):
 
     async def stop(self, lease: Lease, intent: Intent) -> Task:
         async with self._database.write() as transaction:
+            done = await self._written(transaction, lease, TaskStatus.CANCELLED, TaskStatus.PAUSED)
+            if done is not None:
+                return task_from(done)
             row = await self._hold(transaction, lease)
             if Intent.CANCEL in (intent, row.intent):
                 return task_from(await self._cancel(transaction, row))
@@ -102,6 +118,8 @@ class TaskLeases(StoreBase):
 
     async def release(self, lease: Lease) -> None:
         async with self._database.write() as transaction:
+            if await self._written(transaction, lease, TaskStatus.QUEUED, TaskStatus.CANCELLED, TaskStatus.PAUSED):
+                return
             row = await self._hold(transaction, lease)
             await self._put_back(transaction, row, attempt=row.attempt - 1)
 
@@ -133,6 +151,14 @@ class TaskLeases(StoreBase):
         if row is None:
             raise _lost(lease)
         return row
+
+    async def _written(self, transaction: Transaction, lease: Lease, *statuses: TaskStatus) -> Any:
+        """The row if this lease's own ending stands there already: a worker repeats a write whose commit nobody answered.
+
+        The fence rises at every claim, so an equal one means that nobody ran the task since.
+        """
+        ended = and_(tasks.c.id == lease.task.id, tasks.c.fence == lease.fence, tasks.c.status.in_(statuses))
+        return (await transaction.execute(select(tasks).where(ended))).one_or_none()
 
     async def _publish(
         self, transaction: Transaction, row: Any, file: PublishedFile, duration_seconds: float | None
@@ -175,6 +201,11 @@ class TaskLeases(StoreBase):
             await self._pause(transaction, row)
         else:
             await self._queue(transaction, row, attempt=attempt)
+
+
+async def _has_file(transaction: Transaction, row: Any, file: PublishedFile) -> bool:
+    path = select(download_history.c.file_path).where(download_history.c.id == row.history_id)
+    return bool((await transaction.execute(path)).scalar_one() == file.relative_path)
 
 
 def _held(lease: Lease) -> ColumnElement[bool]:
