@@ -1,4 +1,4 @@
-"""The port ``TaskStore``: submission, wishes and leases over one set of rows, and the reaper that mends what was left lying."""
+"""The port ``TaskStore``: submission, wishes, leases and endings over one set of rows, and the reaper that mends what was left lying."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import and_, or_, select, update
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.outbox import add_wake_up
 from vasset.adapters.db.tables import tasks
+from vasset.adapters.db.task_endings import TaskEndings
 from vasset.adapters.db.task_leases import TaskLeases
 from vasset.adapters.db.task_submission import TaskSubmission
 from vasset.adapters.db.task_wishes import TaskWishes
@@ -24,7 +25,7 @@ WORKER_LOST = TaskFailure(
 )
 
 
-class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases):
+class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
     async def reap(self, *, limit: int = 100) -> Sequence[str]:
         async with self._database.write() as transaction:
             lost = await self._reap_lost(transaction, limit)
