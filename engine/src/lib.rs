@@ -1,6 +1,7 @@
 //! The download engine of V-Asset.
 
 pub mod error;
+pub mod evict;
 pub mod fragments;
 pub mod guard;
 pub mod hash;
