@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -28,11 +27,6 @@ COLD = {errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 
 class ReaderGone(Exception):
     """Nobody listens any more."""
-
-
-def open_file(path: Path) -> int:
-    """A descriptor of a regular file, never through a symlink. Raises ``OSError``."""
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 class FileDelivery(Response):
