@@ -31,15 +31,16 @@ export async function logout(): Promise<void> {
   }
 }
 
-export const me = (): Promise<User> => call<{ user: User } | User>("/auth/me").then((data) => ("user" in data ? data.user : data));
+export const me = (): Promise<User> => call("/auth/me");
 
 export const changePassword = (current_password: string, new_password: string): Promise<unknown> =>
   call("/auth/password", { method: "POST", body: { current_password, new_password } });
 
-export const sessions = (): Promise<Session[]> =>
-  call<{ items: Session[] } | Session[]>("/auth/sessions").then((data) => (Array.isArray(data) ? data : data.items));
+export const sessions = (): Promise<Session[]> => call("/auth/sessions");
 
 export const endSession = (id: number): Promise<unknown> => call(`/auth/sessions/${id}`, { method: "DELETE" });
+
+export const invite = (): Promise<{ invitation: string }> => call("/auth/invitations", { method: "POST" });
 
 export const parse = (url: string, playlist_page?: number, signal?: AbortSignal): Promise<MediaInfo> =>
   call("/parse", { method: "POST", body: playlist_page ? { url, playlist_page } : { url }, signal });

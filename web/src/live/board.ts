@@ -20,7 +20,7 @@ export const isSettled = (row: { phase: Phase }): boolean => hasEnded(row) || ro
 export function heard(board: Board, news: readonly Row[]): Board {
   let next: Map<string, Row> | null = null;
   for (const row of news) {
-    const shown = board.get(row.task_id);
+    const shown = (next ?? board).get(row.task_id);
     if (shown ? !isNewer(row, shown) : hasEnded(row)) continue;
     next ??= new Map(board);
     next.set(row.task_id, shown ? merged(shown, row) : row);
@@ -68,8 +68,9 @@ function settledLater(news: Row, shown: Row): boolean {
 }
 
 function merged(shown: Row, news: Row): Row {
+  const { status: _stale, ...rest } = shown; // frames carry a phase only; a status is true as long as nothing newer came
   return {
-    ...shown,
+    ...rest,
     ...news,
     title: news.title ?? shown.title,
     history_id: news.history_id ?? shown.history_id,

@@ -2,7 +2,7 @@ import * as api from "../api/calls";
 import { asFailure, type Failure } from "../api/failure";
 import type { Mode, PlaylistEntry } from "../api/types";
 import type { Row } from "../live/board";
-import { queuedRow } from "./queued";
+import { known, queuedRow } from "./queued";
 
 export interface Outcome { rows: Row[]; left: PlaylistEntry[]; failure: Failure | null }
 
@@ -14,12 +14,7 @@ export async function startMany(
 ): Promise<Outcome> {
   const rows: Row[] = [];
   for (const [index, entry] of entries.entries()) {
-    const request = {
-      url: entry.url,
-      ...choice,
-      ...(entry.title ? { title: entry.title } : {}),
-      ...(entry.duration_seconds !== null ? { duration_seconds: entry.duration_seconds } : {}),
-    };
+    const request = { url: entry.url, ...choice, ...known(entry) };
     try {
       rows.push(queuedRow(await api.download(request, keyOf(entry)), request));
     } catch (error) {

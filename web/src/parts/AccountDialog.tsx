@@ -12,6 +12,7 @@ export function AccountDialog({ user, onClose }: { user: User; onClose: () => vo
   const [sessions, setSessions] = useState<Session[]>([]);
   const [failure, setFailure] = useState<Failure | null>(null);
   const [done, setDone] = useState("");
+  const [invitation, setInvitation] = useState("");
 
   const load = () => api.sessions().then(setSessions, (error: unknown) => setFailure(asFailure(error)));
   useEffect(() => {
@@ -34,6 +35,8 @@ export function AccountDialog({ user, onClose }: { user: User; onClose: () => vo
       setFailure(asFailure(error));
     }
   };
+  const invite = () =>
+    api.invite().then((answer) => setInvitation(answer.invitation), (error: unknown) => setFailure(asFailure(error)));
   const end = (session: Session) => api.endSession(session.id).then(load, (error: unknown) => setFailure(asFailure(error)));
 
   return (
@@ -52,6 +55,12 @@ export function AccountDialog({ user, onClose }: { user: User; onClose: () => vo
         </label>
         <div className="row"><button type="submit">Change password</button></div>
       </form>
+      {user.role === "admin" && (
+        <div className="row">
+          <button type="button" onClick={() => void invite()}>Invite somebody</button>
+          {invitation && <code className="code" tabIndex={0} aria-label="Invitation code">{invitation}</code>}
+        </div>
+      )}
       <p role="status">{done}</p>
       {failure && <ErrorNotice failure={failure} onClose={() => setFailure(null)} />}
       <h3>Signed in</h3>

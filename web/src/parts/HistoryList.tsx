@@ -25,11 +25,13 @@ export function HistoryList({ version, running, onChanged, onTask }: {
 
   useEffect(() => {
     let current = true;
-    api.history(1, PER_PAGE * pages, search).then(
-      (page) => {
+    const numbers = Array.from({ length: pages }, (_, index) => index + 1);
+    Promise.all(numbers.map((page) => api.history(page, PER_PAGE, search))).then(
+      (found) => {
         if (!current) return;
-        setEntries(page.items);
-        setTotal(page.total);
+        const byId = new Map(found.flatMap((page) => page.items).map((entry) => [entry.id, entry])); // pages shift while downloads end
+        setEntries([...byId.values()]);
+        setTotal(found[0]!.total);
         setFailure(null);
       },
       (error: unknown) => current && setFailure(asFailure(error)),

@@ -5,7 +5,7 @@ import { freshKey } from "../api/key";
 import type { MediaInfo } from "../api/types";
 import type { Row } from "../live/board";
 import { formatsFor } from "../media/choice";
-import { queuedRow } from "../media/queued";
+import { known, queuedRow } from "../media/queued";
 import { type Choice, Choices } from "./Choices";
 import { ErrorNotice } from "./ErrorNotice";
 import { Thumbnail } from "./Thumbnail";
@@ -37,12 +37,7 @@ export function MediaCard({ media, heading, onStarted, onClose }: {
     event.preventDefault();
     setBusy(true);
     setFailure(null);
-    const request = {
-      url: media.url,
-      ...choice,
-      title: media.title,
-      ...(media.duration_seconds !== null ? { duration_seconds: media.duration_seconds } : {}),
-    };
+    const request = { url: media.url, ...choice, ...known(media) };
     try {
       onStarted([queuedRow(await api.download(request, key), request)]);
       onClose();
