@@ -22,7 +22,7 @@ export function Choices({ choice, qualities, formats, containers, onChange }: {
           <select value={choice.quality} onChange={(event) => onChange({ ...choice, quality: event.target.value })}>
             {qualities.map((one) => (
               <option key={one.quality} value={one.quality}>
-                {one.label}{one.size_bytes ? ` · about ${size(one.size_bytes)}` : ""}
+                {one.label}{one.size_bytes ? ` · ~${size(one.size_bytes)}` : ""}
               </option>
             ))}
             {formats.length > 0 && (

@@ -32,27 +32,25 @@ export function DownloadRow({ row, feed, onChanged }: { row: Row; feed: Feed; on
 
   return (
     <li className={`card download is-${row.phase}`}>
-      <div className="download-head">
-        <h3 title={row.url}>{title}</h3>
-        <div className="row">
-          {row.phase === "paused" && button("resume", "Resume")}
-          {!hasEnded(row) && row.phase !== "paused" && button("pause", "Pause")}
-          {!hasEnded(row) && button("cancel", "Cancel")}
-          {(row.phase === "failed" || row.phase === "cancelled") && button("retry", "Retry")}
-          {row.phase === "completed" && row.history_id !== null && (
-            <SaveButton historyId={row.history_id} title={title} onFailure={setFailure} />
-          )}
-          {hasEnded(row) && (
-            <button type="button" className="small quiet" aria-label={`Dismiss: ${title}`} onClick={() => feed.dismiss(row.task_id)}>Dismiss</button>
-          )}
-        </div>
-      </div>
+      <h3 title={row.url}>{title}</h3>
       {!hasEnded(row) && <Bar row={row} title={title} />}
       <p className="download-line">
         <span className="phase">{phaseWords(row.phase, row.status)}</span>
         {row.attempt > 1 && !hasEnded(row) && <span>attempt {row.attempt}</span>}
         {line && row.phase !== "completed" && <span className="figures">{line}</span>}
       </p>
+      <div className="row">
+        {row.phase === "paused" && button("resume", "Resume")}
+        {!hasEnded(row) && row.phase !== "paused" && button("pause", "Pause")}
+        {!hasEnded(row) && button("cancel", "Cancel")}
+        {(row.phase === "failed" || row.phase === "cancelled") && button("retry", "Retry")}
+        {row.phase === "completed" && row.history_id !== null && (
+          <SaveButton historyId={row.history_id} title={title} onFailure={setFailure} />
+        )}
+        {hasEnded(row) && (
+          <button type="button" className="small quiet" aria-label={`Dismiss: ${title}`} onClick={() => feed.dismiss(row.task_id)}>Dismiss</button>
+        )}
+      </div>
       {row.error && row.phase === "failed" && <ErrorNotice key={row.seq} failure={row.error} about={about(row)} />}
       {failure && <ErrorNotice failure={failure} about={about(row)} onClose={() => setFailure(null)} />}
     </li>
