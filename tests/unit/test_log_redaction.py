@@ -135,7 +135,7 @@ def test_secrets_are_found_by_the_name_of_their_field_at_any_depth() -> None:
         "secret_key",
         "ticket",
     ]
-    nested = {"request": [{"headers": {name: C for name in names}}], "user_id": 7, "session_id": 3}
+    nested = {"request": [{"headers": dict.fromkeys(names, C)}], "user_id": 7, "session_id": 3}
     clean = redact(nested)
     assert_clean(repr(clean))
     assert clean["user_id"] == 7

@@ -31,6 +31,14 @@ class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
             lost = await self._reap_lost(transaction, limit)
             return [*lost, *await self._wake_waiting(transaction, limit)]
 
+    async def take_back_all(self) -> Sequence[str]:
+        """Queue every running task again, uncounted. Only for a process that owns the database alone and has just started."""
+        async with self._database.write() as transaction:
+            rows = await _lock(transaction, tasks.c.status == TaskStatus.RUNNING, 1_000_000)
+            for row in rows:
+                await self._put_back(transaction, row, attempt=row.attempt - 1)
+            return [row.id for row in rows]
+
     async def _reap_lost(self, transaction: Transaction, limit: int) -> list[str]:
         """Lost leases: queued again, or failed when the task has now taken ``max_attempts`` workers with it."""
         expired = and_(tasks.c.status == TaskStatus.RUNNING, tasks.c.lease_until <= transaction.now)
