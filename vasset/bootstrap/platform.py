@@ -100,3 +100,10 @@ def make_library(library: LibraryStore) -> Library:
     from vasset.services.asset.service import LibraryService
 
     return LibraryService(library)
+
+
+def report_unexpected(what: str, error: BaseException) -> None:
+    """A defect of ours: logged once, here, with its stack."""
+    import structlog
+
+    structlog.get_logger("vasset.worker").error("unexpected failure", during=what, exc_info=error)

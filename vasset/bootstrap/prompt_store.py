@@ -13,7 +13,6 @@ from vasset.domain.download import Submission, Task
 from vasset.domain.errors import Unavailable
 from vasset.domain.ports import ProgressBus, Submitted, TaskStore
 from vasset.domain.user import Role
-from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.track_progress import frame_of
 
 
@@ -28,9 +27,8 @@ class Hints(Protocol):
 class PromptTaskStore:
     """The port ``TaskStore``; every method that is not named here goes to the store unchanged."""
 
-    def __init__(self, store: TaskStore, accept: SubmitDownload, bus: ProgressBus, hints: Hints) -> None:
+    def __init__(self, store: TaskStore, bus: ProgressBus, hints: Hints) -> None:
         self._store = store
-        self._accept = accept
         self._bus = bus
         self._hints = hints
 
@@ -38,7 +36,7 @@ class PromptTaskStore:
         return getattr(self._store, name)
 
     async def submit(self, submission: Submission, *, role: Role, idempotency_key: str | None) -> Submitted:
-        submitted = await self._accept(submission, role=role, idempotency_key=idempotency_key)
+        submitted = await self._store.submit(submission, role=role, idempotency_key=idempotency_key)
         if submitted.created:
             await self._tell(submitted.task)
         return submitted
