@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import string
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vasset.domain.errors import InvalidInput, VAssetError
+from vasset.domain.errors import InvalidInput
 from vasset.gateway import strict_json
 from vasset.gateway.errors import NotText, code_of
 
@@ -73,7 +74,5 @@ def test_what_is_well_formed_comes_back_unchanged(value: object) -> None:
 
 @given(st.text(alphabet=string.printable + "\ud800é", max_size=60))
 def test_no_input_raises_anything_but_our_errors(text: str) -> None:
-    try:
+    with suppress(InvalidInput, NotText):
         strict_json.parse(text.encode("utf-8", "surrogatepass"))
-    except VAssetError as error:
-        assert code_of(error) // 100 in {400, 422}
