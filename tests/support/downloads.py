@@ -52,8 +52,10 @@ class ScriptedExtractor:
     async def postprocess(
         self, request: ExtractionRequest, extraction: Extraction, on_phase: Callable[[Phase], None]
     ) -> ProcessedMedia:
-        on_phase(Phase.MERGING)
         await self.on_postprocess()
+        if extraction.finished_ext is not None:
+            return ProcessedMedia(str(request.workspace / extraction.streams[0].file_name), extraction.finished_ext)
+        on_phase(Phase.MERGING)
         path = request.workspace / "merged.mp4"
         path.write_bytes(b"".join((request.workspace / stream.file_name).read_bytes() for stream in extraction.streams))
         return ProcessedMedia(str(path), "mp4")
