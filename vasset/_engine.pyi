@@ -24,7 +24,8 @@ Errors, drawn as a tree (every class carries `code: str` and `retryable: bool`):
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, final
+from os import PathLike
+from typing import Literal, Self, final
 
 __version__: str
 
@@ -203,3 +204,96 @@ class Outcome:
     etag: str | None
     content_type: str | None
     final_url: str
+
+def classify_address(text: str) -> str | None:
+    """Why this IP address is not public, such as ``127.0.0.0/8 is loopback (RFC 1122)``; None when it is public.
+
+    Raises ``ValueError`` for anything but an address.
+    """
+
+def canonical_url(text: str, allow: Sequence[str] = ()) -> str:
+    """The one spelling of an http(s) URL that everybody reads the same. Resolves nothing.
+
+    Raises ``InvalidRequest`` for a text that is no URL we fetch (scheme, user information, backslashes, odd spellings
+    of addresses, over 8 KiB …) and ``EgressDenied`` for one whose host or port can never be public.
+    """
+
+@final
+class ProxyCredential:
+    """For one task. ``url`` and ``password`` are secrets; ``username`` is not."""
+
+    username: str
+    password: str
+    url: str
+
+@final
+class ProxyUsage:
+    bytes: int
+    connections: int
+    denials: int
+
+@final
+class GuardProxy:
+    """The loopback forward proxy: the only way out for children and webhooks (HTTP CONNECT and absolute-form HTTP).
+
+    Runs on a thread of its own; one per process is enough. Every target is resolved once, all answers are classified,
+    and the connection goes to the checked address. Refusals are answered 403 with the reason as text.
+    """
+
+    def __init__(self, *, egress_allow: Sequence[str] = ()) -> None: ...
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``, without credentials."""
+    def issue(
+        self,
+        label: str,
+        *,
+        max_bytes: int | None,
+        max_connections: int = 64,
+        timeout_seconds: float | None,
+        upstream: str | None = None,
+    ) -> ProxyCredential:
+        """Fresh credentials. ``upstream`` is a third-party proxy (``http://``, ``socks5://``) that is classified too."""
+    def revoke(self, username: str) -> bool:
+        """Ends its connections at once. False when it was not known."""
+    def usage(self, username: str) -> ProxyUsage | None: ...
+    def close(self) -> None:
+        """Ends everything. Idempotent."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_error: object) -> None: ...
+
+@final
+class Relief:
+    """What a cleanup did. Fractions are of the filesystem; ``kept`` pairs a path with the reason it stayed."""
+
+    used_before: float
+    used_after: float
+    is_relieved: bool
+    freed_bytes: int
+    freed: list[str]
+    kept: list[tuple[str, str]]
+
+def relieve_disk(
+    root: str | PathLike[str],
+    candidates: Sequence[tuple[str, int, bool, bool]],
+    *,
+    high: float,
+    low: float,
+    now: int,
+    protected: Sequence[str] = ("archive",),
+    batch: int = 64,
+    pause_seconds: float = 0.002,
+) -> Relief:
+    """Above ``high`` (a fraction) removes expired candidates, oldest first, until ``low``. Blocks without the GIL.
+
+    A candidate is (path relative to ``root``, expires at, is archive, is leased); times are seconds since 1970. Archive,
+    leased, locked, open, hard-linked and replaced files stay, whatever the candidate says.
+    """
+
+def find_unknown_files(
+    root: str | PathLike[str], known: Sequence[str], *, before: int, threads: int | None = None
+) -> list[tuple[str, int, int]]:
+    """Files below ``root`` that are not in ``known`` and were last written before ``before``: (path, written at, bytes).
+
+    Blocks without the GIL and removes nothing.
+    """

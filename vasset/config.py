@@ -91,6 +91,44 @@ class Settings(BaseSettings):
         None, description="nginx internal location; then files are sent by `X-Accel-Redirect`."
     )
 
+    # --- services (distributed) ---
+    auth_address: str = Field("127.0.0.1:9001", description="Where the auth service listens, or any gRPC name.")
+    parser_address: str = Field("127.0.0.1:9002", description="Where the parser service listens.")
+    downloader_address: str = Field("127.0.0.1:9003", description="Where a downloader listens; several by DNS.")
+    asset_address: str = Field("127.0.0.1:9004", description="Where the asset service listens.")
+    service_host: str = Field("127.0.0.1", description="Address the gRPC servers bind.")
+    service_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the gRPC server; default by role (9001-9004)."
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port of `/metrics`, `/healthz` and `/readyz` of a gRPC role; default: its port + 100.",
+    )
+    service_token: SecretStr | None = Field(
+        None, description="≥ 32 bytes every service shows the others; required outside `vasset serve`."
+    )
+    service_tls_certificate: Path | None = Field(None, description="PEM certificate of this service: turns mTLS on.")
+    service_tls_key: Path | None = Field(None, description="PEM key of this service.")
+    service_tls_authority: Path | None = Field(
+        None, description="PEM authority that signed every service's certificate."
+    )
+    grpc_timeout_seconds: float = Field(5.0, gt=0, description="Deadline of a call between services (PRD: 5 s).")
+    parse_timeout_seconds: float = Field(
+        60.0, gt=0, description="Deadline of a parse, which takes as long as the site takes."
+    )
+    database_pool: int = Field(20, ge=1, le=100, description="Database connections of one process (E1: at most 100).")
+    worker_name: str | None = Field(None, description="Name of this worker in leases; default: host name and process.")
+    worker_address: str | None = Field(
+        None, description="host:port others reach this downloader at: set it where files are on the worker's own disk."
+    )
+
+    # --- exits ---
+    exits_file: Path | None = Field(
+        None, description="YAML file of third-party exits (docs/exits.md); default: go directly."
+    )
+
     # --- egress ---
     egress_allow: HostList = Field(
         (),
@@ -159,6 +197,13 @@ class Settings(BaseSettings):
     def _refuse_short_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < 32:
             raise ValueError("VASSET_SECRET_KEY is shorter than 32 bytes; make one with `openssl rand -hex 32`")
+        return value
+
+    @field_validator("service_token")
+    @classmethod
+    def _refuse_short_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < 32:
+            raise ValueError("VASSET_SERVICE_TOKEN is shorter than 32 bytes; make one with `openssl rand -hex 32`")
         return value
 
     @property

@@ -135,7 +135,7 @@ class Extraction:
     extractor_version: str
     duration_seconds: float | None = None
     estimated_bytes: int | None = None
-    # Set when the one stream, as the site serves it, already is the requested file: phase two is skipped.
+    # Set when the one stream, as the site serves it, already is the requested file: phase two only looks at it.
     finished_ext: str | None = None
 
 

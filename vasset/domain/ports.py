@@ -507,6 +507,10 @@ class Storage(Protocol):
         """The absolute path of a published file, without following a symlink out of the root."""
         ...
 
+    def open(self, relative_path: str) -> int:
+        """A descriptor for reading that nobody can race or redirect. Raises ``NotFound`` for anything but a published file."""
+        ...
+
     async def promote(self, entry: HistoryEntry) -> PublishedFile:
         """Move a kept quick download to its user's archive. Repeating it after a crash finds the moved file."""
         ...

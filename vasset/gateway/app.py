@@ -29,6 +29,7 @@ from vasset.gateway.routes.documentation import documentation_router
 from vasset.gateway.routes.page import load_assets, page_router
 from vasset.gateway.services import GatewayServices
 from vasset.gateway.tickets import Tickets
+from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.watch_progress import WatchProgress
 
 STATIC = Path(__file__).parent / "static"
@@ -67,6 +68,7 @@ def create_app(services: GatewayServices, settings: Settings) -> FastAPI:
         settings=settings,
         limiter=RateLimiter(services.cache, services.clock),
         tickets=tickets,
+        submit=SubmitDownload(services.tasks, services.canonicalise),
         progress=progress,
         hub=hub,
     )

@@ -14,6 +14,7 @@ from vasset.gateway.live.hub import ProgressHub
 from vasset.gateway.rate_limits import RateLimiter, refuse_if_spent
 from vasset.gateway.services import GatewayServices
 from vasset.gateway.tickets import Tickets
+from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.watch_progress import WatchProgress
 
 MAX_KEY_CHARACTERS = 255
@@ -35,6 +36,7 @@ class Gateway:
     settings: Settings
     limiter: RateLimiter
     tickets: Tickets
+    submit: SubmitDownload
     progress: WatchProgress
     hub: ProgressHub
     load: Load = field(default_factory=lambda: Load(256))

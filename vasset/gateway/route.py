@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from vasset.domain.errors import Overloaded
+from vasset.domain.errors import InvalidInput, Overloaded
 from vasset.gateway import strict_json
 from vasset.gateway.access import Access, access_of, authenticate
 from vasset.gateway.deps import Gateway, client_address_of, gateway_of, limit_rate
@@ -20,6 +20,7 @@ from vasset.gateway.schemas import FailureBody
 HTTP_SECONDS = 30.0
 DEADLINE = "__vasset_deadline__"
 UNCOUNTED = "__vasset_uncounted__"
+REPEATABLE = frozenset({"status"})
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Coroutine[Any, Any, Response]])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -71,6 +72,7 @@ class ApiRoute(APIRoute):
             try:
                 async with asyncio.timeout(self._seconds(gateway)):
                     await self._admit(request, gateway)
+                    _refuse_doubled_parameters(request)
                     return await handle(await _strict(request) if has_body else request)
             except TimeoutError:
                 raise TimedOut() from None
@@ -104,6 +106,14 @@ class ApiRoute(APIRoute):
                 state["answer_headers"] = [*state.get("answer_headers", ()), (b"x-api-deprecated", b"true")]
 
         return announced
+
+
+def _refuse_doubled_parameters(request: Request) -> None:
+    """Of two values one would win silently, and another server in front may have looked at the other one."""
+    if b"&" in request.scope["query_string"]:
+        names = [name for name, _ in request.query_params.multi_items() if name not in REPEATABLE]
+        if len(names) != len(set(names)):
+            raise InvalidInput("A parameter is given twice; give it once.")
 
 
 async def _strict(request: Request) -> Request:

@@ -31,6 +31,8 @@ class GatewayServices:
     cache: Cache
     storage: Storage
     clock: Clock
+    canonicalise: Callable[[str], str]
+    """The one spelling of a public http(s) URL; raises ``InvalidUrl`` or ``EgressRefused`` (the engine's guard)."""
     readiness: Sequence[ReadinessCheck] = field(default=())
     draining: Callable[[], bool] = _never
     """True from SIGTERM on: ``/readyz`` says no while open requests are finished (P25)."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from vasset.domain.errors import VAssetError
+from vasset.domain.errors import InvalidInput, VAssetError
 from vasset.services import context as call_context
 from vasset.services.errors import status_of, to_metadata
 
@@ -30,7 +31,7 @@ OPTIONS = [
 ]
 OPEN_METHODS = ("/grpc.health.v1.", "/grpc.reflection.")
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return handler
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                self._unary(handler.unary_unary, method), handler.request_deserializer, handler.response_serializer
+                self._unary(handler.unary_unary, method, handler.request_deserializer),
+                None,  # decoded in the call, where a malformed message is an answer and not a traceback
+                handler.response_serializer,
             )
         return grpc.unary_stream_rpc_method_handler(
-            self._stream(handler.unary_stream, method), handler.request_deserializer, handler.response_serializer
+            self._stream(handler.unary_stream, method, handler.request_deserializer),
+            None,
+            handler.response_serializer,
         )
 
     def _enter(self, context: Any) -> None:
@@ -74,11 +79,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         call_context.enter_deadline(context.time_remaining())
         call_context.check_token(metadata, self._token)
 
-    def _unary(self, behaviour: Any, method: str) -> Any:
-        async def call(request: Any, context: Any) -> Any:
+    def _unary(self, behaviour: Any, method: str, decode: Any) -> Any:
+        async def call(data: bytes, context: Any) -> Any:
             try:
                 self._enter(context)
-                return await behaviour(request, context)
+                return await behaviour(_decoded(data, decode), context)
             except VAssetError as error:
                 await context.abort(status_of(error), error.message, to_metadata(error))
             except Exception:
@@ -87,11 +92,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _stream(self, behaviour: Any, method: str) -> Any:
-        async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+    def _stream(self, behaviour: Any, method: str, decode: Any) -> Any:
+        async def call(data: bytes, context: Any) -> AsyncIterator[Any]:
             try:
                 self._enter(context)
-                async for item in behaviour(request, context):
+                async for item in behaviour(_decoded(data, decode), context):
                     yield item
             except VAssetError as error:
                 await context.abort(status_of(error), error.message, to_metadata(error))
@@ -100,6 +105,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await context.abort(grpc.StatusCode.INTERNAL, "internal error", to_metadata(VAssetError()))
 
         return call
+
+
+def _decoded(data: bytes, decode: Any) -> Any:
+    try:
+        return decode(data)
+    except DecodeError:
+        raise InvalidInput("The message is not well-formed protobuf.") from None
 
 
 class ServiceServer:

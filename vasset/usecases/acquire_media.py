@@ -73,6 +73,7 @@ class Acquisition:
         self._transfer: Transfer | None = None
         self._native = TransferSnapshot(0, None, 0.0)
         self._has_native = False
+        self.title: str | None = None
 
     def snapshot(self) -> TransferSnapshot | None:
         """The sum over all streams; None before the first byte was asked for."""
@@ -91,7 +92,9 @@ class Acquisition:
     async def extract(self) -> Extraction:
         self._on_phase(Phase.PARSING)
         async with self._extraction_gate.hold():
-            return await self._extractor.extract(self._request)
+            extraction = await self._extractor.extract(self._request)
+        self.title = extraction.title
+        return extraction
 
     async def complete(self, extraction: Extraction) -> AcquiredMedia:
         """Fetch, post-process and hash. Raises the ``TaskError`` of whichever step failed, ``DiskPressure`` or ``DiskFull``."""
@@ -100,8 +103,6 @@ class Acquisition:
                 await space.enter_async_context(self._storage.reserve(expected_bytes(extraction)))
             self._on_phase(Phase.DOWNLOADING)
             extraction, fetched = await self._fetch(extraction)
-            if finished := self._already_finished(extraction, fetched):
-                return finished
             return await self._postprocess(extraction, fetched)
 
     async def _fetch(self, extraction: Extraction) -> tuple[Extraction, list[FetchedStream]]:
@@ -145,23 +146,14 @@ class Acquisition:
 
         await self._extractor.download_native(self._request, extraction, on_progress)
 
-    def _already_finished(self, extraction: Extraction, fetched: list[FetchedStream]) -> AcquiredMedia | None:
-        if extraction.finished_ext is None or len(extraction.streams) != 1 or len(fetched) != 1:
-            return None
-        only = fetched[0]
-        return AcquiredMedia(
-            only.path,
-            extraction.finished_ext,
-            (only.hash_algorithm, only.digest),
-            extraction.title,
-            extraction.duration_seconds,
-        )
-
     async def _postprocess(self, extraction: Extraction, fetched: list[FetchedStream]) -> AcquiredMedia:
         before = {stream.path: _identity(stream.path) for stream in fetched}
-        async with self._postprocess_gate.hold():
-            self._on_phase(Phase.MERGING if len(extraction.streams) > 1 else Phase.POSTPROCESSING)
+        if extraction.finished_ext is not None:  # only looked at: nobody waits for a merge of somebody else's
             processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
+        else:
+            async with self._postprocess_gate.hold():
+                self._on_phase(Phase.MERGING if len(extraction.streams) > 1 else Phase.POSTPROCESSING)
+                processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
         self._on_phase(Phase.FINALIZING)
         path = _inside(self._request.workspace, processed)
         digest = _unchanged_digest(path, before, fetched) or await self._fetcher.digest(path)

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import event, exc, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from vasset.domain.errors import DependencyDown, DiskFull, VAssetError
 from vasset.domain.ports import Clock
@@ -81,6 +81,13 @@ class Database:
         """Raise ``DependencyDown`` unless a statement succeeds."""
         async with self.read() as transaction:
             await transaction.execute(select(1))
+
+    def pool_usage(self) -> dict[str, int]:
+        """Connections ``in_use``, ``idle`` and the ``limit`` of them."""
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool):
+            return {}
+        return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "limit": pool.size()}
 
     async def close(self) -> None:
         await self.engine.dispose()

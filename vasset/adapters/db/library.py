@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.quota import day_of, read_quota, start_of
 from vasset.adapters.db.rows import history_from
-from vasset.adapters.db.tables import download_history, tasks
+from vasset.adapters.db.tables import download_history, tasks, user_quotas
 from vasset.domain.download import TaskStatus
 from vasset.domain.errors import IllegalTransition, NotFound
 from vasset.domain.history import HistoryEntry, Page, Statistics
@@ -69,6 +69,15 @@ class SqlLibrary:
     async def quota(self, user_id: int, role: Role) -> Quota:
         async with self._database.read() as transaction:
             return await read_quota(transaction, user_id=user_id, daily_limit=self._policy.limit_for(role))
+
+    async def quota_usage(self) -> float:
+        """Today's used units over the limits of the users who used any; 0 on a day without."""
+        async with self._database.read() as transaction:
+            totals = select(func.sum(user_quotas.c.daily_used), func.sum(user_quotas.c.daily_limit)).where(
+                user_quotas.c.day >= day_of(transaction.now), user_quotas.c.daily_used > 0
+            )
+            used, limit = (await transaction.execute(totals)).one()
+        return float(used) / float(limit) if limit else 0.0
 
     async def statistics(self, user_id: int | None) -> Statistics:
         whose: ColumnElement[bool] = true() if user_id is None else tasks.c.user_id == user_id

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 
 from vasset.adapters.db.database import Database, Transaction
 from vasset.adapters.db.outbox import add_wake_up
 from vasset.adapters.db.quota import refund
 from vasset.adapters.db.tables import download_history, tasks
-from vasset.domain.download import Intent, Phase, TaskStatus, check_transition
-from vasset.domain.errors import NotFound
+from vasset.domain.download import Intent, Lease, Phase, TaskStatus, check_transition
+from vasset.domain.errors import LeaseLost, NotFound
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
@@ -95,3 +95,17 @@ class StoreBase:
 
     async def _refund(self, transaction: Transaction, row: Any) -> None:
         await refund(transaction, user_id=row.user_id, task_id=row.id, n=row.debits, day=row.quota_day)
+
+
+def held(lease: Lease) -> ColumnElement[bool]:
+    """Whether the row is running under this very lease."""
+    return and_(
+        tasks.c.id == lease.task.id,
+        tasks.c.fence == lease.fence,
+        tasks.c.status == TaskStatus.RUNNING,
+        tasks.c.lease_owner == lease.worker,
+    )
+
+
+def lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"worker {lease.worker} no longer holds download {lease.task.id} under fence {lease.fence}")

@@ -1,4 +1,4 @@
-"""What a worker may do to a task: take it, and, while its fence holds, write about it."""
+"""How a worker takes a task and keeps it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from vasset.adapters.db.database import Transaction
-from vasset.adapters.db.outbox import add_dead_letter
 from vasset.adapters.db.rows import task_from
-from vasset.adapters.db.store_base import StoreBase
+from vasset.adapters.db.store_base import StoreBase, held, lost
 from vasset.adapters.db.tables import download_history, tasks
-from vasset.domain.download import CLAIMABLE, Intent, Lease, Mode, Phase, Task, TaskFailure, TaskStatus
-from vasset.domain.errors import LeaseLost
-from vasset.domain.history import PublishedFile
+from vasset.domain.download import CLAIMABLE, Intent, Lease, Phase, TaskStatus
 
 
 class TaskLeases(StoreBase):
@@ -34,11 +31,11 @@ class TaskLeases(StoreBase):
         async with self._database.write() as transaction:
             until = transaction.now + timedelta(seconds=lease_seconds)
             beaten = await transaction.execute(
-                update(tasks).where(_held(lease)).values(lease_until=until).returning(tasks.c.intent)
+                update(tasks).where(held(lease)).values(lease_until=until).returning(tasks.c.intent)
             )
             intent: Intent | None = beaten.scalar_one_or_none()
             if intent is None:
-                raise _lost(lease)
+                raise lost(lease)
             return intent
 
     async def record_extraction(
@@ -50,60 +47,23 @@ class TaskLeases(StoreBase):
         extractor_version: str,
         total_bytes: int | None,
     ) -> None:
+        known = {"title": title, "duration_seconds": duration_seconds}
         async with self._database.write() as transaction:
-            row = await self._hold(transaction, lease)
-            known = {"title": title, "duration_seconds": duration_seconds}
-            await transaction.execute(
+            recorded = await transaction.execute(
                 update(tasks)
-                .where(tasks.c.id == row.id)
+                .where(held(lease))
                 .values(
                     phase=Phase.DOWNLOADING, extractor_version=extractor_version, total_bytes=total_bytes,
                     updated_at=transaction.now, **known,
                 )
+                .returning(tasks.c.history_id)
             )  # fmt: skip
+            history_id = recorded.scalar_one_or_none()
+            if history_id is None:
+                raise lost(lease)
             await transaction.execute(
-                update(download_history).where(download_history.c.id == row.history_id).values(**known)
+                update(download_history).where(download_history.c.id == history_id).values(**known)
             )
-
-    async def complete(self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
-        """A cancel that was answered before wins: then the task becomes cancelled here and the caller removes the file."""
-        async with self._database.write() as transaction:
-            row = await self._hold(transaction, lease)
-            if row.intent is Intent.CANCEL:
-                await self._cancel(transaction, row)
-            else:
-                return await self._publish(transaction, row, file, duration_seconds)
-        raise LeaseLost("the download was cancelled before it completed; its file must be removed")
-
-    async def fail(self, lease: Lease, failure: TaskFailure, *, retry_at: datetime | None) -> Task:
-        """What the user wished meanwhile goes first: a failing task that was cancelled or paused becomes just that."""
-        async with self._database.write() as transaction:
-            row = await self._hold(transaction, lease)
-            if row.intent is Intent.CANCEL:
-                return task_from(await self._cancel(transaction, row))
-            if retry_at is None:
-                return task_from(await self._give_up(transaction, row, failure))
-            if row.intent is Intent.PAUSE:
-                return task_from(await self._pause(transaction, row))
-            waiting = await self._change(
-                transaction, row, TaskStatus.RETRY,
-                phase=Phase.QUEUED, not_before=retry_at, lease_owner=None, lease_until=None, **_words(failure),
-            )  # fmt: skip
-            return task_from(waiting)
-
-    async def stop(self, lease: Lease, intent: Intent) -> Task:
-        async with self._database.write() as transaction:
-            row = await self._hold(transaction, lease)
-            if Intent.CANCEL in (intent, row.intent):
-                return task_from(await self._cancel(transaction, row))
-            if row.intent is Intent.PAUSE:
-                return task_from(await self._pause(transaction, row))
-            return task_from(await self._queue(transaction, row, attempt=row.attempt - 1))  # resumed in between
-
-    async def release(self, lease: Lease) -> None:
-        async with self._database.write() as transaction:
-            row = await self._hold(transaction, lease)
-            await self._put_back(transaction, row, attempt=row.attempt - 1)
 
     async def _claim(
         self, transaction: Transaction, which: ColumnElement[bool], worker: str, lease_seconds: float
@@ -123,67 +83,11 @@ class TaskLeases(StoreBase):
         if row is None:
             return None
         await transaction.execute(
-            update(download_history).where(download_history.c.id == row.history_id).values(status=TaskStatus.RUNNING)
-        )
-        return Lease(task_from(row), worker, row.fence)
-
-    async def _hold(self, transaction: Transaction, lease: Lease) -> Any:
-        """The locked row, if the lease still owns it."""
-        row = (await transaction.execute(select(tasks).where(_held(lease)).with_for_update())).one_or_none()
-        if row is None:
-            raise _lost(lease)
-        return row
-
-    async def _publish(
-        self, transaction: Transaction, row: Any, file: PublishedFile, duration_seconds: float | None
-    ) -> Task:
-        expire_at = None
-        if row.mode is Mode.QUICK:
-            expire_at = transaction.now + timedelta(seconds=self._policy.quick_ttl_seconds)
-        known = {} if duration_seconds is None else {"duration_seconds": duration_seconds}
-        completed = await self._change(
-            transaction, row, TaskStatus.COMPLETED,
-            phase=Phase.COMPLETED, intent=Intent.GO_ON, completed_at=transaction.now, lease_owner=None,
-            lease_until=None, downloaded_bytes=file.size_bytes, total_bytes=file.size_bytes, **known,
-        )  # fmt: skip
-        await transaction.execute(
             update(download_history)
             .where(download_history.c.id == row.history_id)
-            .values(
-                file_path=file.relative_path, file_name=file.file_name, file_size=file.size_bytes,
-                file_hash=file.digest, hash_algorithm=file.hash_algorithm, file_owner=file.owner, expire_at=expire_at,
-                removing=False, forgotten_reason=None, **known,
-            )
-        )  # fmt: skip
-        return task_from(completed)
-
-    async def _give_up(self, transaction: Transaction, row: Any, failure: TaskFailure) -> Any:
-        await self._refund(transaction, row)
-        failed = await self._change(
-            transaction, row, TaskStatus.FAILED,
-            phase=Phase.FAILED, intent=Intent.GO_ON, completed_at=transaction.now, lease_owner=None, lease_until=None,
-            not_before=None, **_words(failure),
-        )  # fmt: skip
-        await add_dead_letter(transaction, failed, failure)
-        return failed
-
-    async def _put_back(self, transaction: Transaction, row: Any, *, attempt: int) -> None:
-        """Queued again unless its user wished otherwise."""
-        if row.intent is Intent.CANCEL:
-            await self._cancel(transaction, row)
-        elif row.intent is Intent.PAUSE:
-            await self._pause(transaction, row)
-        else:
-            await self._queue(transaction, row, attempt=attempt)
-
-
-def _held(lease: Lease) -> ColumnElement[bool]:
-    return and_(
-        tasks.c.id == lease.task.id,
-        tasks.c.fence == lease.fence,
-        tasks.c.status == TaskStatus.RUNNING,
-        tasks.c.lease_owner == lease.worker,
-    )
+            .values(status=TaskStatus.RUNNING, completed_at=None)
+        )
+        return Lease(task_from(row), worker, row.fence)
 
 
 def _due(now: datetime) -> ColumnElement[bool]:
@@ -213,15 +117,3 @@ def _fairest(now: datetime, worker: str, per_user_limit: int) -> Any:
         .limit(1)
         .with_for_update(of=tasks, skip_locked=True)
     )
-
-
-def _words(failure: TaskFailure) -> dict[str, Any]:
-    return {
-        "failure_reason": failure.reason,
-        "failure_message": failure.message,
-        "failure_retryable": failure.retryable,
-    }
-
-
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"worker {lease.worker} no longer holds download {lease.task.id} under fence {lease.fence}")

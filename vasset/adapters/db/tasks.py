@@ -1,4 +1,4 @@
-"""The port ``TaskStore``: submission, wishes and leases over one set of rows, and the reaper that mends what was left lying."""
+"""The port ``TaskStore``: submission, wishes, leases and endings over one set of rows, and the reaper that mends what was left lying."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import and_, or_, select, update
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.outbox import add_wake_up
 from vasset.adapters.db.tables import tasks
+from vasset.adapters.db.task_endings import TaskEndings
 from vasset.adapters.db.task_leases import TaskLeases
 from vasset.adapters.db.task_submission import TaskSubmission
 from vasset.adapters.db.task_wishes import TaskWishes
@@ -24,11 +25,19 @@ WORKER_LOST = TaskFailure(
 )
 
 
-class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases):
+class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
     async def reap(self, *, limit: int = 100) -> Sequence[str]:
         async with self._database.write() as transaction:
             lost = await self._reap_lost(transaction, limit)
             return [*lost, *await self._wake_waiting(transaction, limit)]
+
+    async def take_back_all(self) -> Sequence[str]:
+        """Queue every running task again, uncounted. Only for a process that owns the database alone and has just started."""
+        async with self._database.write() as transaction:
+            rows = await _lock(transaction, tasks.c.status == TaskStatus.RUNNING, 1_000_000)
+            for row in rows:
+                await self._put_back(transaction, row, attempt=row.attempt - 1)
+            return [row.id for row in rows]
 
     async def _reap_lost(self, transaction: Transaction, limit: int) -> list[str]:
         """Lost leases: queued again, or failed when the task has now taken ``max_attempts`` workers with it."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 import structlog
 
-from vasset.domain.download import Task
+from vasset.domain.download import Phase, Task
 from vasset.domain.errors import LimitReached, NotFound, VAssetError
 from vasset.domain.ports import Clock, ProgressBus, TaskStore
 from vasset.domain.progress import ProgressFrame
@@ -26,6 +26,9 @@ log = structlog.get_logger("vasset.gateway.live")
 
 MAX_SOCKETS_PER_USER = 10
 POLL_SECONDS = 2.0
+WAITING_SECONDS = 10.0
+WAITING = frozenset({Phase.QUEUED, Phase.PAUSED})
+"""Tasks that may be silent for hours are asked about less often."""
 SNAPSHOT_TASKS = 100
 MAX_WATCHED = 200
 
@@ -145,5 +148,9 @@ class ProgressHub:
         rows = [task for task in page.items if task.id in silent]
         ended = silent - {task.id for task in rows}
         rows += await self._rows(user_id, ended)
+        now = self._clock.monotonic()
         for frame in await self._progress.current(rows):
             self._deliver(frame)
+            patience = WAITING_SECONDS if frame.phase in WAITING else 0.0
+            for watcher in self._watchers.get(user_id, ()):
+                watcher.asked_about(frame.task_id, now + patience)

@@ -102,6 +102,11 @@ class Watcher:
     def silent(self, now: float, seconds: float) -> list[str]:
         return [task_id for task_id, heard in self.unfinished.items() if now - heard >= seconds]
 
+    def asked_about(self, task_id: str, until: float) -> None:
+        """The task has just been looked up; it counts as heard of until then."""
+        if task_id in self.unfinished:
+            self.unfinished[task_id] = until
+
     def _delay(self, task_id: str, now: float) -> float:
         """A token bucket: two at once, four a second; the producer's own jitter costs nobody 250 ms."""
         tokens, at = self._budgets.get(task_id, (BURST, now))

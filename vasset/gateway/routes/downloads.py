@@ -55,7 +55,7 @@ async def submit(request: Request, body: schemas.DownloadBody, identity: Caller,
         title=body.title,
         duration_seconds=body.duration_seconds,
     )
-    submitted = await gateway_of(request).services.tasks.submit(
+    submitted = await gateway_of(request).submit(
         submission, role=identity.role, idempotency_key=idempotency_key_of(request)
     )
     task = submitted.task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -21,7 +20,7 @@ from vasset.gateway.answers import success
 from vasset.gateway.deps import Gateway, gateway_of, identity_of
 from vasset.gateway.files.byte_range import ByteRange, Unsatisfiable, parse_range
 from vasset.gateway.files.conditions import entity_tag, if_match_fails, is_not_modified, range_applies
-from vasset.gateway.files.delivery import FileDelivery, open_file
+from vasset.gateway.files.delivery import FileDelivery
 from vasset.gateway.files.disposition import content_disposition, may_play_inline, media_type_of
 from vasset.gateway.route import ApiRoute
 from vasset.gateway.shapes import has_file
@@ -178,13 +177,9 @@ def _joined(request: Request, wanted: bytes) -> bytes | None:
 
 def _open(gateway: Gateway, entry: HistoryEntry) -> int:
     assert entry.file_path is not None
-    try:
-        descriptor = open_file(gateway.services.storage.resolve(entry.file_path))
-    except OSError as error:
-        log.error("file_missing", history_id=entry.id, errno=error.errno)
-        raise NotFound("This download's file is gone; start the download again.") from None
+    descriptor = gateway.services.storage.open(entry.file_path)
     found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or (entry.file_size is not None and found.st_size != entry.file_size):
+    if entry.file_size is not None and found.st_size != entry.file_size:
         os.close(descriptor)
         log.error("file_damaged", history_id=entry.id, expected=entry.file_size, found=found.st_size)
         raise StorageFailed("The stored file is damaged and is not handed out; start the download again.")

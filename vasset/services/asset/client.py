@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import grpc
 
 from vasset.domain.history import HistoryEntry, Page, Statistics
@@ -10,7 +12,10 @@ from vasset.domain.user import Identity
 from vasset.services.asset import convert
 from vasset.services.client import Remote
 from vasset.services.proto import asset_pb2 as wire
-from vasset.services.proto.asset_pb2_grpc import AssetServiceAsyncStub, AssetServiceStub
+from vasset.services.proto.asset_pb2_grpc import AssetServiceStub
+
+if TYPE_CHECKING:  # the stub file alone knows it
+    from vasset.services.proto.asset_pb2_grpc import AssetServiceAsyncStub
 
 SERVICE = "vasset.v1.AssetService"
 IDEMPOTENT = [(SERVICE, method) for method in ("ListHistory", "GetEntry", "GetQuota", "GetStatistics")]

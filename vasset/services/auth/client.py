@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -10,7 +11,10 @@ from vasset.domain.user import Identity, Role, SessionInfo, TokenPair, User
 from vasset.services.auth import convert
 from vasset.services.client import Remote
 from vasset.services.proto import auth_pb2 as wire
-from vasset.services.proto.auth_pb2_grpc import AuthServiceAsyncStub, AuthServiceStub
+from vasset.services.proto.auth_pb2_grpc import AuthServiceStub
+
+if TYPE_CHECKING:  # the stub file alone knows it
+    from vasset.services.proto.auth_pb2_grpc import AuthServiceAsyncStub
 
 SERVICE = "vasset.v1.AuthService"
 IDEMPOTENT = [(SERVICE, method) for method in ("VerifyToken", "GetProfile", "ListSessions", "Logout", "RevokeSession")]

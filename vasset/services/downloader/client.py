@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -12,7 +13,10 @@ from vasset.services.client import Remote
 from vasset.services.downloader import convert
 from vasset.services.errors import from_rpc
 from vasset.services.proto import downloader_pb2 as wire
-from vasset.services.proto.downloader_pb2_grpc import DownloaderServiceAsyncStub, DownloaderServiceStub
+from vasset.services.proto.downloader_pb2_grpc import DownloaderServiceStub
+
+if TYPE_CHECKING:  # the stub file alone knows it
+    from vasset.services.proto.downloader_pb2_grpc import DownloaderServiceAsyncStub
 
 SERVICE = "vasset.v1.DownloaderService"
 IDEMPOTENT = [(SERVICE, method) for method in ("GetTask", "GetWorker", "SetConcurrency", "Drain", "ListDeadLetters")]

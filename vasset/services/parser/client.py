@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import grpc
 
 from vasset.domain.media import MediaInfo
@@ -9,7 +11,10 @@ from vasset.domain.user import Identity
 from vasset.services.client import Remote
 from vasset.services.parser import convert
 from vasset.services.proto import parser_pb2 as wire
-from vasset.services.proto.parser_pb2_grpc import ParserServiceAsyncStub, ParserServiceStub
+from vasset.services.proto.parser_pb2_grpc import ParserServiceStub
+
+if TYPE_CHECKING:  # the stub file alone knows it
+    from vasset.services.proto.parser_pb2_grpc import ParserServiceAsyncStub
 
 SERVICE = "vasset.v1.ParserService"
 IDEMPOTENT = [(SERVICE, "ParseURL")]

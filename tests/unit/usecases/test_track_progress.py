@@ -1,0 +1,86 @@
+"""One percentage that never goes back, one sequence that always rises (P18)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vasset.domain.download import Mode, Phase, Task, TaskFailure, TaskStatus
+from vasset.domain.media import Container
+from vasset.domain.ports import TransferSnapshot
+from vasset.usecases.track_progress import ProgressTracker, frame_of
+from vasset.usecases.watch_progress import newest
+
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+TASK = Task(
+    id="t", user_id=7, history_id=3, url="u", mode=Mode.QUICK, quality="best", container=Container.MP4,
+    status=TaskStatus.RUNNING, phase=Phase.DOWNLOADING, attempt=1, fence=2, created_at=NOW, updated_at=NOW,
+)  # fmt: skip
+
+snapshots = st.builds(
+    TransferSnapshot, st.integers(0, 10**12), st.none() | st.integers(0, 10**12), st.floats(0, 1e9, allow_nan=False)
+)
+
+
+@given(st.lists(snapshots, max_size=30), st.none() | st.integers(1, 10**12))
+def test_percent_never_falls_and_seq_always_rises(reports: list[TransferSnapshot], estimate: int | None) -> None:
+    tracker = ProgressTracker(TASK, 2, estimated_bytes=estimate)
+    frames = []
+    for report in reports:
+        tracker.observe(report)
+        if (frame := tracker.tick(0.0)) is not None:
+            frames.append(frame)
+    frames.append(tracker.ending(0.0, Phase.COMPLETED))
+    percents = [frame.percent for frame in frames if frame.percent is not None]
+    assert percents == sorted(percents)
+    assert all(percent <= 99.9 for percent in percents[:-1])
+    assert percents[-1] == 100.0
+    sequence = [frame.seq for frame in frames]
+    assert sequence == sorted(set(sequence))
+    assert all(2_000_000 < seq < 3_000_000 for seq in sequence)
+    assert all(frame.total_bytes is None or frame.downloaded_bytes <= frame.total_bytes for frame in frames)
+
+
+def test_nothing_new_is_not_repeated() -> None:
+    tracker = ProgressTracker(TASK, 2)
+    assert tracker.tick(1.0) is not None
+    assert tracker.tick(2.0) is None
+    tracker.enter(Phase.MERGING)
+    assert tracker.tick(3.0) is not None
+
+
+def test_an_estimate_is_called_one() -> None:
+    tracker = ProgressTracker(TASK, 2, estimated_bytes=100)
+    tracker.observe(TransferSnapshot(50, None, 10.0))
+    frame = tracker.tick(0.0)
+    assert frame is not None
+    assert (frame.total_bytes, frame.total_is_estimate, frame.percent, frame.eta_seconds) == (100, True, 50.0, 5.0)
+
+
+def test_no_speed_is_shown_once_the_bytes_are_there() -> None:
+    tracker = ProgressTracker(TASK, 2)
+    tracker.observe(TransferSnapshot(50, 50, 10.0))
+    tracker.enter(Phase.MERGING)
+    frame = tracker.tick(0.0)
+    assert frame is not None
+    assert (frame.speed_bytes_per_second, frame.eta_seconds) == (None, None)
+
+
+def test_the_row_and_the_live_ending_carry_the_same_sequence() -> None:
+    live = ProgressTracker(TASK, 2).ending(0.0, Phase.FAILED, TaskFailure("r", "m", False))
+    row = frame_of(replace(TASK, status=TaskStatus.FAILED, failure=TaskFailure("r", "m", False)))
+    assert live.seq == row.seq
+    assert live.error == row.error == {"reason": "r", "message": "m", "retryable": False}
+
+
+def test_a_live_frame_of_an_earlier_execution_is_not_shown() -> None:
+    live = ProgressTracker(TASK, 2).ending(0.0, Phase.FAILED)
+    assert newest(replace(TASK, fence=3), live).phase is Phase.DOWNLOADING
+    queued = replace(TASK, status=TaskStatus.QUEUED)
+    assert newest(queued, live).phase is Phase.QUEUED
+
+
+def test_a_frame_of_somebody_elses_task_is_never_taken() -> None:
+    live = replace(ProgressTracker(TASK, 2).ending(0.0, Phase.DOWNLOADING), user_id=8, downloaded_bytes=99)
+    assert newest(TASK, live).downloaded_bytes == 0

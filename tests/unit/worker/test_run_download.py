@@ -1,0 +1,287 @@
+"""One execution of a task: what it writes, when it stops, and what the next one finds (P3–P5, P13, P17, P25)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.support.downloads import CONTENT, Gatekeeper
+from tests.unit.worker.conftest import LEASE_SECONDS, Surroundings
+from vasset.domain.download import Mode, Phase, Task, TaskStatus
+from vasset.domain.errors import (
+    DependencyDown,
+    DiskFull,
+    DiskPressure,
+    ExtractionFailed,
+    TransferFailed,
+    UrlsExpired,
+    VAssetError,
+)
+from vasset.domain.media import Stream
+
+PHASES = ("parsing", "downloading", "merging")
+TWO_STREAMS = (Stream("v", "file", "http://site.test/v", "v.mp4"), Stream("a", "file", "http://site.test/a", "a.m4a"))
+
+
+def hold(around: Surroundings, phase: str) -> Gatekeeper:
+    """Make the next execution wait inside a phase."""
+    gate = Gatekeeper()
+    around.extractor.streams, around.extractor.finished_ext = TWO_STREAMS, None
+    if phase == "parsing":
+        around.extractor.on_extract = gate
+    elif phase == "downloading":
+        around.fetcher.on_result = gate
+    else:
+        around.extractor.on_postprocess = gate
+    return gate
+
+
+def raising(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def step() -> None:
+        raise error
+
+    return step
+
+
+async def test_a_single_stream_becomes_the_file_without_a_second_read(around: Surroundings) -> None:
+    task = await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.status is TaskStatus.COMPLETED
+    assert around.files() == [f"tmp/{task.id}/A title.mp4"]
+    assert (around.storage.root / around.files()[0]).read_bytes() == CONTENT
+    assert around.fetcher.digests == 0
+
+
+async def test_separate_streams_are_merged_hashed_and_archived(around: Surroundings) -> None:
+    hold(around, "merging").let_on.set()
+    await around.submit(mode=Mode.ARCHIVE)
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.status is TaskStatus.COMPLETED
+    assert [name.split("/")[0] for name in around.files()] == ["archive"]
+    assert (around.storage.root / around.files()[0]).read_bytes() == CONTENT * 2
+    assert around.fetcher.digests == 1
+
+
+async def test_the_completed_frame_is_the_last_and_says_all(around: Surroundings) -> None:
+    task = await around.submit()
+    run = around.run(await around.claim())
+    await run.run()
+    frame = await around.last_frame(task.id)
+    assert (frame.phase, frame.percent, frame.seq) == (Phase.COMPLETED, 100.0, 1_999_999)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_cancel_is_final_in_every_phase(around: Surroundings, phase: str) -> None:
+    gate = hold(around, phase)
+    task = await around.submit()
+    run = around.run(await around.claim())
+    running = asyncio.create_task(run.run())
+    await asyncio.wait_for(gate.arrived.wait(), 10)
+    await around.store.cancel(task.id, user_id=around.users[0])
+    run.nudge()
+    await asyncio.wait_for(running, 10)
+    assert (await around.task(task.id)).status is TaskStatus.CANCELLED
+    assert (await around.last_frame(task.id)).phase is Phase.CANCELLED
+    assert not (around.storage.root / "tmp" / task.id).exists()
+    assert around.files() == []
+
+
+async def test_cancel_reaches_a_task_by_heartbeat_when_nobody_nudges(around: Surroundings) -> None:
+    gate = hold(around, "downloading")
+    task = await around.submit()
+    running = asyncio.create_task(around.run(await around.claim()).run())
+    await asyncio.wait_for(gate.arrived.wait(), 10)
+    await around.store.cancel(task.id, user_id=around.users[0])
+    await asyncio.wait_for(running, 10)
+    assert (await around.task(task.id)).status is TaskStatus.CANCELLED
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_pause_keeps_the_workspace_and_resume_goes_on(around: Surroundings, phase: str) -> None:
+    gate = hold(around, phase)
+    task = await around.submit()
+    run = around.run(await around.claim())
+    running = asyncio.create_task(run.run())
+    await asyncio.wait_for(gate.arrived.wait(), 10)
+    await around.store.pause(task.id, user_id=around.users[0])
+    run.nudge()
+    await asyncio.wait_for(running, 10)
+    assert (await around.task(task.id)).status is TaskStatus.PAUSED
+    assert around.storage.workspaces.fences(task.id) == [1]
+    gate.let_on.set()
+    await around.store.resume(task.id, user_id=around.users[0])
+    await around.run(await around.claim()).run()
+    assert (await around.task(task.id)).status is TaskStatus.COMPLETED
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_draining_hands_the_task_back_uncounted(around: Surroundings, phase: str) -> None:
+    gate = hold(around, phase)
+    task = await around.submit()
+    run = around.run(await around.claim())
+    running = asyncio.create_task(run.run())
+    await asyncio.wait_for(gate.arrived.wait(), 10)
+    run.drain()
+    await asyncio.wait_for(running, 10)
+    row = await around.task(task.id)
+    assert (row.status, row.attempt) == (TaskStatus.QUEUED, 0)
+
+
+async def test_a_worker_that_lost_its_lease_writes_nothing(around: Surroundings) -> None:
+    gate = hold(around, "downloading")
+    around.heartbeat_seconds = 30.0
+    task = await around.submit()
+    stale = around.run(await around.claim("stale"))
+    running = asyncio.create_task(stale.run())
+    await asyncio.wait_for(gate.arrived.wait(), 10)
+    around.clock.advance(LEASE_SECONDS + 1)
+    await around.store.reap()
+    current = await around.claim("current")
+    gate.let_on.set()  # the stale worker wakes up and finishes its bytes beside the new one
+    await around.run(current).run()
+    ended = await asyncio.wait_for(running, 10)
+    assert ended.task is None
+    row = await around.task(task.id)
+    assert (row.status, row.fence) == (TaskStatus.COMPLETED, current.fence)
+    assert len(around.files()) == 1
+
+
+@pytest.mark.parametrize("moment", ["before the row", "after the row"])
+async def test_a_crash_around_completion_is_finished_not_repeated(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """K10, K11: the process dies between rename and row, or between row and last frame."""
+    task = await around.submit()
+    lease = await around.claim("first")
+    complete = around.store.complete
+
+    async def die(*arguments: object, **named: object) -> Task:
+        if moment == "after the row":
+            await complete(*arguments, **named)  # type: ignore[arg-type]
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(around.store, "complete", die)
+        with pytest.raises(asyncio.CancelledError):
+            await around.run(lease).run()
+    around.clock.advance(LEASE_SECONDS + 1)
+    await around.store.reap()
+    if moment == "before the row":
+        await around.run(await around.claim("second")).run()
+    assert (await around.task(task.id)).status is TaskStatus.COMPLETED
+    assert len(around.files()) == 1
+    assert around.extractor.extractions == 1
+
+
+async def test_a_cancel_answered_during_publishing_leaves_no_file(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K8–K11: the row decides, and the file goes."""
+    around.heartbeat_seconds = 30.0
+    task = await around.submit()
+    lease = await around.claim()
+    publish = around.storage.publish
+
+    async def cancelled_meanwhile(*arguments: object, **named: object) -> object:
+        file = await publish(*arguments, **named)  # type: ignore[arg-type]
+        await around.store.cancel(task.id, user_id=around.users[0])
+        return file
+
+    monkeypatch.setattr(around.storage, "publish", cancelled_meanwhile)
+    await around.run(lease).run()
+    assert (await around.task(task.id)).status is TaskStatus.CANCELLED
+    assert around.files() == []
+
+
+async def test_expired_addresses_are_extracted_again_and_the_transfer_goes_on(around: Surroundings) -> None:
+    expiries = [UrlsExpired(), UrlsExpired()]
+
+    async def expire_twice() -> None:
+        if expiries:
+            raise expiries.pop()
+
+    around.fetcher.on_result = expire_twice
+    await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.status is TaskStatus.COMPLETED
+    assert around.extractor.extractions == 3
+    assert len(around.fetcher.transfers) == 1
+    assert len(around.fetcher.transfers[0].refreshed) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TransferFailed("reset"), TaskStatus.RETRY),
+        (DiskFull(), TaskStatus.RETRY),
+        (RuntimeError("a defect"), TaskStatus.RETRY),
+        (TransferFailed("404", kind="http_status", retryable=False), TaskStatus.FAILED),
+        (ExtractionFailed("private", kind="private"), TaskStatus.FAILED),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+async def test_a_failure_is_repeated_exactly_when_its_class_says_so(
+    around: Surroundings, error: Exception, status: TaskStatus
+) -> None:
+    around.fetcher.on_result = raising(error)
+    await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.status is status
+    assert ended.task.failure is not None
+    assert "Traceback" not in ended.task.failure.message
+    assert around.unexpected == ([] if isinstance(error, VAssetError) else [error])
+
+
+async def test_a_task_fails_for_good_after_four_executions(around: Surroundings) -> None:
+    around.fetcher.on_result = raising(TransferFailed("reset"))
+    task = await around.submit()
+    executions = 0
+    while (await around.task(task.id)).status in {TaskStatus.QUEUED, TaskStatus.RETRY}:
+        around.clock.advance(31)
+        await around.run(await around.claim()).run()
+        executions += 1
+    assert executions == 4
+    assert (await around.task(task.id)).status is TaskStatus.FAILED
+    assert (await around.last_frame(task.id)).phase is Phase.FAILED
+
+
+async def test_a_task_that_takes_too_long_is_stopped(around: Surroundings) -> None:
+    hold(around, "downloading")
+    around.task_timeout_seconds = 0.05
+    await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.failure is not None
+    assert ended.task.failure.reason == "task_timed_out"
+    assert around.fetcher.transfers[0].cancelled
+
+
+async def test_a_full_disk_hands_the_task_back_instead_of_failing_it(around: Surroundings) -> None:
+    around.fetcher.on_result = raising(DiskPressure())
+    task = await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.disk_pressure
+    row = await around.task(task.id)
+    assert (row.status, row.attempt) == (TaskStatus.QUEUED, 0)
+
+
+async def test_a_database_that_blinks_delays_completion_and_loses_nothing(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await around.submit()
+    lease = await around.claim()
+    complete = around.store.complete
+    outages = [DependencyDown(), DependencyDown()]
+
+    async def blink(*arguments: object, **named: object) -> Task:
+        if outages:
+            raise outages.pop()
+        return await complete(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(around.store, "complete", blink)
+    await around.run(lease).run()
+    assert (await around.task(task.id)).status is TaskStatus.COMPLETED

@@ -1,0 +1,109 @@
+"""What both deployments build alike from settings: policies, the engine, the children, the services as local objects."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.storage.local import LocalStorage
+from vasset.config import Settings
+from vasset.domain.errors import Unavailable
+from vasset.domain.ports import AccountStore, Authority, Breaker, Cache, Clock, Extractor, Library, LibraryStore, Parser
+from vasset.domain.quota import QuotaPolicy
+from vasset.domain.user import Role
+
+
+def quota_policy(settings: Settings) -> QuotaPolicy:
+    return QuotaPolicy(
+        {
+            Role.FREE: settings.daily_limit_free,
+            Role.PREMIUM: settings.daily_limit_premium,
+            Role.ADMIN: settings.daily_limit_admin,
+        }
+    )
+
+
+def task_policy(settings: Settings) -> TaskPolicy:
+    return TaskPolicy(
+        quota=quota_policy(settings),
+        max_unfinished_tasks=settings.max_unfinished_tasks_per_user,
+        refund_cancelled=settings.refund_cancelled,
+        quick_ttl_seconds=settings.quick_ttl_seconds,
+        max_attempts=settings.max_retries + 1,
+    )
+
+
+def open_storage(settings: Settings, clock: Clock, *, owner: str | None = None) -> LocalStorage:
+    """Make the folders. Raises ``Unavailable`` in words when the data folder cannot be written."""
+    try:
+        return LocalStorage(settings.data_dir, clock, alert_percent=settings.disk_alert_percent, owner=owner)
+    except OSError as error:
+        raise Unavailable(
+            f"the data folder {settings.data_dir} cannot be used ({error.strerror}); choose another with --data-dir"
+        ) from error
+
+
+@asynccontextmanager
+async def open_authority(
+    settings: Settings, accounts: AccountStore, cache: Cache, clock: Clock
+) -> AsyncIterator[Authority]:
+    from vasset.services.auth.passwords import PasswordHasher
+    from vasset.services.auth.secret import signing_secret
+    from vasset.services.auth.service import AuthPolicy, AuthService
+    from vasset.services.auth.tokens import TokenSigner
+
+    configured = settings.secret_key.get_secret_value() if settings.secret_key is not None else None
+    hasher = PasswordHasher(
+        cost=settings.bcrypt_cost, workers=settings.password_hash_workers, waiting=settings.password_hash_queue
+    )
+    try:
+        yield AuthService(
+            accounts,
+            cache,
+            hasher,
+            TokenSigner(signing_secret(configured, settings.data_dir), clock=clock),
+            clock,
+            AuthPolicy(
+                registration=settings.registration,
+                access_token_seconds=settings.access_token_seconds,
+                refresh_token_seconds=settings.refresh_token_seconds,
+                refresh_grace_seconds=settings.refresh_grace_seconds,
+                revocation_seconds=settings.revocation_seconds,
+                login_attempts_per_minute=settings.login_attempts_per_minute,
+            ),
+        )
+    finally:
+        hasher.close()
+
+
+@asynccontextmanager
+async def open_parser(
+    settings: Settings,
+    extractor: Extractor,
+    cache: Cache,
+    clock: Clock,
+    breaker: Breaker,
+    canonicalise: Callable[[str], str],
+) -> AsyncIterator[Parser]:
+    from vasset.services.parser.service import ParserService
+
+    parser = ParserService(extractor, cache, canonicalise, clock, breaker, cache_seconds=settings.parse_cache_seconds)
+    try:
+        yield parser
+    finally:
+        await parser.close()
+
+
+def make_library(library: LibraryStore) -> Library:
+    from vasset.services.asset.service import LibraryService
+
+    return LibraryService(library)
+
+
+def report_unexpected(what: str, error: BaseException) -> None:
+    """A defect of ours: logged once, here, with its stack."""
+    import structlog
+
+    structlog.get_logger("vasset.worker").error("unexpected failure", during=what, exc_info=error)

@@ -1,0 +1,190 @@
+"""``vasset get``: the same extraction, engine and post-processing as the server's, without a server or a database.
+
+Unfinished files wait in ``DIR/.vasset/{key}/``, where the key follows from address, quality and format: the same command goes on there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from vasset.config import Settings
+from vasset.domain.download import Phase
+from vasset.domain.errors import InvalidInput, StorageFailed
+from vasset.domain.media import Container, is_quality
+from vasset.domain.ports import TransferSnapshot
+
+if TYPE_CHECKING:
+    from vasset.usecases.acquire_media import Acquisition
+
+EXIT_INTERRUPTED = 130
+REFRESH_SECONDS = 0.1
+
+
+class Display(Protocol):
+    """Whoever shows the progress of one download."""
+
+    def phase(self, phase: Phase) -> None: ...
+
+    def show(self, title: str | None, snapshot: TransferSnapshot | None) -> None: ...
+
+
+class Silent:
+    """For programs: the one line of JSON at the end says all."""
+
+    def phase(self, phase: Phase) -> None:
+        return
+
+    def show(self, title: str | None, snapshot: TransferSnapshot | None) -> None:
+        return
+
+
+def get(settings: Settings, url: str, output: Path, quality: str, container: str, as_json: bool) -> int:
+    """Download one video into ``output``. Answers the exit code; raises ``VAssetError`` in words."""
+    import uvloop
+
+    from vasset.telemetry.log import configure_logging
+
+    configure_logging(format=settings.log_format, level="error")
+    if not is_quality(quality):
+        raise InvalidInput(f"{quality[:64]!r} is not a quality; use best, 2160p … 360p, audio or a format id")
+    if container not in set(Container):
+        raise InvalidInput(f"{container[:64]!r} is not a format; use one of {', '.join(Container)}")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_interruptible(settings, url, output, quality, Container(container), as_json))
+
+
+async def _interruptible(
+    settings: Settings, url: str, output: Path, quality: str, container: Container, as_json: bool
+) -> int:
+    loop = asyncio.get_running_loop()
+    with _display(as_json) as display:
+        work = asyncio.ensure_future(_get(settings, url, output, quality, container, display))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, work.cancel)
+        await asyncio.wait({work})
+    if work.cancelled():
+        sys.stderr.write("Stopped. Run the same command again to go on where it stopped.\n")
+        return EXIT_INTERRUPTED
+    result = work.result()
+    if as_json:
+        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(f"{result['path']}\n")
+    return 0
+
+
+async def _get(
+    settings: Settings, url: str, output: Path, quality: str, container: Container, display: Display
+) -> dict[str, object]:
+    from vasset.bootstrap import platform
+    from vasset.domain.ports import ExtractionRequest
+    from vasset.usecases.acquire_media import Acquisition
+    from vasset.usecases.submit_download import compatible_container
+    from vasset.worker.slots import Slots
+
+    started = time.monotonic()
+    container = compatible_container(quality, container)
+    workspace = _workspace(output, url, quality, container)
+    one = Slots(1)
+    async with platform.open_media_tools(settings, children=1) as tools:
+        request = ExtractionRequest(
+            url=tools.canonicalise(url),
+            quality=quality,
+            container=container,
+            task_id=workspace.name,
+            workspace=workspace,
+            timeout_seconds=settings.extraction_timeout_seconds,
+        )
+        acquisition = Acquisition(
+            extractor=tools.extractor,
+            fetcher=tools.fetcher,
+            storage=None,
+            extraction_gate=one,
+            postprocess_gate=one,
+            request=request,
+            max_bytes=settings.max_file_bytes,
+            on_phase=display.phase,
+        )
+        watching = asyncio.ensure_future(_watch(acquisition, display))
+        try:
+            media = await acquisition.complete(await acquisition.extract())
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+    path = await asyncio.to_thread(_publish, media.path, output, media.title, media.ext)
+    shutil.rmtree(workspace, ignore_errors=True)
+    _remove_if_empty(workspace.parent)
+    return {
+        "path": str(path),
+        "size": path.stat().st_size,
+        "hash": media.digest[1],
+        "hash_algorithm": media.digest[0],
+        "title": media.title,
+        "duration": media.duration_seconds,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+async def _watch(acquisition: Acquisition, display: Display) -> None:
+    while True:
+        display.show(acquisition.title, acquisition.snapshot())
+        await asyncio.sleep(REFRESH_SECONDS)
+
+
+def _workspace(output: Path, url: str, quality: str, container: Container) -> Path:
+    key = hashlib.sha256("\n".join((url, quality, container)).encode()).hexdigest()[:24]
+    workspace = output / ".vasset" / key
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed(f"cannot write in {output} ({error.strerror}); choose another folder with -o") from error
+    return workspace.resolve()
+
+
+def _publish(source: Path, output: Path, title: str, ext: str) -> Path:
+    """As the server does: durable first, then a rename that replaces nothing."""
+    from vasset.adapters.storage.beneath import fsync_path, rename_no_replace
+    from vasset.adapters.storage.titles import safe_ext, safe_title
+
+    stem, suffix = safe_title(title), safe_ext(ext)
+    try:
+        fsync_path(source)
+        for number in range(1, 1_000):
+            target = output / (f"{stem}.{suffix}" if number == 1 else f"{stem} ({number}).{suffix}")
+            try:
+                rename_no_replace(source, target)
+            except FileExistsError:
+                continue
+            fsync_path(output)
+            return target
+    except OSError as error:
+        raise StorageFailed(f"could not store the file in {output}: {error.strerror}") from error
+    raise StorageFailed(f"there are 1000 files named like {stem!r} in {output}; delete some or choose another folder")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # other downloads wait in it
+
+
+@contextmanager
+def _display(as_json: bool) -> Iterator[Display]:
+    if as_json or not sys.stderr.isatty():
+        yield Silent()
+        return
+    from vasset.bootstrap.progress_bar import progress_bar
+
+    with progress_bar() as bar:
+        yield bar

@@ -1,0 +1,128 @@
+"""The port ``Parser``: one page is read once, however many ask for it at the same time, and remembered for an hour."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from vasset.domain.errors import ExtractionFailed, InvalidInput, Unavailable
+from vasset.domain.media import MediaInfo
+from vasset.domain.ports import Breaker, Cache, Clock, Extractor
+from vasset.domain.user import Identity
+from vasset.usecases.run_download import UPSTREAM_EXTRACTION_FAULTS
+
+MAX_PLAYLIST_PAGE = 10_000
+EXPIRY_MARGIN_SECONDS = 60
+SCOPE = "anonymous"  # results that depend on one user's cookies would carry that user's id here
+EXPIRY_NAMES = frozenset({"expire", "expires", "x-expires", "exp"})
+
+_MEDIA = TypeAdapter(MediaInfo)
+
+
+class ParserService:
+    """``canonicalise`` answers the one spelling of a public http(s) URL or raises ``InvalidUrl`` or ``EgressRefused``."""
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        cache: Cache,
+        canonicalise: Callable[[str], str],
+        clock: Clock,
+        breaker: Breaker,
+        *,
+        cache_seconds: float = 3_600.0,
+        region: str = "",
+    ) -> None:
+        self._extractor = extractor
+        self._cache = cache
+        self._canonicalise = canonicalise
+        self._clock = clock
+        self._breaker = breaker
+        self._cache_seconds = cache_seconds
+        self._region = region
+        self._reading: dict[str, asyncio.Task[MediaInfo]] = {}
+
+    async def parse(self, identity: Identity, url: str, *, playlist_page: int = 1) -> MediaInfo:
+        """Raises ``InvalidInput`` and its kinds, ``ExtractionFailed``, ``BreakerOpen``, ``Overloaded``."""
+        if not 1 <= playlist_page <= MAX_PLAYLIST_PAGE:
+            raise InvalidInput(f"playlist_page must be 1 to {MAX_PLAYLIST_PAGE}")
+        canonical = self._canonicalise(url)
+        key = self._key(canonical, playlist_page)
+        cached = await self._remembered(key)
+        if cached is not None:
+            return cached
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = asyncio.create_task(self._read(key, canonical, playlist_page), name="parse")
+            self._reading[key] = reading
+            reading.add_done_callback(lambda done: self._finished(key, done))
+        # Shielded: one impatient client must not take the answer from the others who wait for it.
+        return await asyncio.shield(reading)
+
+    async def close(self) -> None:
+        """Stop the readings nobody can wait for any more."""
+        readings = list(self._reading.values())
+        for reading in readings:
+            reading.cancel()
+        await asyncio.gather(*readings, return_exceptions=True)
+
+    async def _read(self, key: str, canonical: str, playlist_page: int) -> MediaInfo:
+        circuit = f"{urlsplit(canonical).hostname or 'unknown'}|direct"
+        self._breaker.check(circuit)
+        try:
+            info = await self._extractor.describe(canonical, playlist_page=playlist_page)
+        except ExtractionFailed as error:
+            if error.kind in UPSTREAM_EXTRACTION_FAULTS:
+                self._breaker.record(circuit, succeeded=False)
+            raise
+        self._breaker.record(circuit, succeeded=True)
+        await self._remember(key, info)
+        return info
+
+    def _finished(self, key: str, reading: asyncio.Task[MediaInfo]) -> None:
+        del self._reading[key]
+        if not reading.cancelled():
+            reading.exception()  # looked at, so that an answer nobody waited for warns nobody
+
+    def _key(self, canonical: str, playlist_page: int) -> str:
+        """The extractor's version is part of it: an update of yt-dlp must not be hidden by yesterday's failure to parse."""
+        parts = [canonical, SCOPE, self._region, self._extractor.version, str(playlist_page)]
+        return f"parser:url:{hashlib.sha256(orjson.dumps(parts)).hexdigest()}"
+
+    async def _remembered(self, key: str) -> MediaInfo | None:
+        try:
+            data = await self._cache.get(key)
+        except Unavailable:
+            return None
+        if data is None:
+            return None
+        try:
+            return _MEDIA.validate_json(data)
+        except ValidationError:
+            return None  # another version wrote it: read the page again
+
+    async def _remember(self, key: str, info: MediaInfo) -> None:
+        ttl_seconds = min(self._cache_seconds, self._seconds_left(info))
+        if ttl_seconds <= 0:
+            return
+        try:
+            await self._cache.set(key, orjson.dumps(info), ttl_seconds=ttl_seconds)
+        except Unavailable:
+            return
+
+    def _seconds_left(self, info: MediaInfo) -> float:
+        """Until the first signed address in the answer stops working, a minute early."""
+        now = self._clock.now().timestamp()
+        addresses = [info.thumbnail, *(entry.thumbnail for entry in info.entries)]
+        ends = [end for address in addresses if address for end in _expiries(address) if end > 0]
+        return min(ends, default=float("inf")) - now - EXPIRY_MARGIN_SECONDS if ends else float("inf")
+
+
+def _expiries(address: str) -> list[float]:
+    pairs = parse_qsl(urlsplit(address).query, max_num_fields=200)
+    return [float(value) for name, value in pairs if name.lower() in EXPIRY_NAMES and value.isdecimal()]

@@ -1,0 +1,44 @@
+import type { Phase, Status } from "../api/types";
+import { percent, rate, size, span } from "./measure";
+
+const PHASES: Record<Phase, string> = {
+  queued: "Waiting for its turn",
+  parsing: "Reading the page",
+  downloading: "Downloading",
+  merging: "Joining picture and sound",
+  postprocessing: "Converting",
+  finalizing: "Checking and storing",
+  completed: "Ready to save",
+  failed: "Failed",
+  cancelled: "Cancelled",
+  paused: "Paused",
+};
+
+export function phaseWords(phase: Phase, status?: Status): string {
+  return status === "retry" ? "Will try again in a moment" : PHASES[phase];
+}
+
+/** The line under a bar: only what is known, nothing that is zero for want of knowledge. */
+export function progressLine(row: {
+  phase: Phase;
+  percent: number | null;
+  downloaded_bytes: number;
+  total_bytes: number | null;
+  total_is_estimate: boolean;
+  speed_bytes_per_second: number | null;
+  eta_seconds: number | null;
+}): string {
+  const parts: string[] = [];
+  if (row.percent !== null) parts.push(percent(row.percent));
+  if (row.downloaded_bytes > 0 && row.phase !== "completed")
+    parts.push(
+      row.total_bytes
+        ? `${size(row.downloaded_bytes)} of ${row.total_is_estimate ? "about " : ""}${size(row.total_bytes)}`
+        : size(row.downloaded_bytes),
+    );
+  if (row.phase === "downloading") {
+    if (row.speed_bytes_per_second) parts.push(rate(row.speed_bytes_per_second));
+    if (row.eta_seconds !== null && row.speed_bytes_per_second) parts.push(`${span(row.eta_seconds)} left`);
+  }
+  return parts.join(" · ");
+}
