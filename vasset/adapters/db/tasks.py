@@ -25,19 +25,30 @@ WORKER_LOST = TaskFailure(
 )
 
 
+# No task may take its process with it for ever, whatever its attempts say.
+MAX_CLAIMS = 100
+
+
 class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
+    async def take_back_all(self) -> Sequence[str]:
+        """Queue again every running task, whatever its lease says; answers their ids.
+
+        For a process that owns the database alone, at its start: whoever ran them is gone. Its end was not the tasks' fault, so the
+        attempt does not count.
+        """
+        async with self._database.write() as transaction:
+            rows = await _lock(transaction, tasks.c.status == TaskStatus.RUNNING, limit=None)
+            for row in rows:
+                if row.fence >= MAX_CLAIMS and row.intent is Intent.GO_ON:
+                    await self._give_up(transaction, row, WORKER_LOST)
+                else:
+                    await self._put_back(transaction, row, attempt=row.attempt - 1)
+            return [row.id for row in rows]
+
     async def reap(self, *, limit: int = 100) -> Sequence[str]:
         async with self._database.write() as transaction:
             lost = await self._reap_lost(transaction, limit)
             return [*lost, *await self._wake_waiting(transaction, limit)]
-
-    async def take_back_all(self) -> Sequence[str]:
-        """Queue every running task again, uncounted. Only for a process that owns the database alone and has just started."""
-        async with self._database.write() as transaction:
-            rows = await _lock(transaction, tasks.c.status == TaskStatus.RUNNING, 1_000_000)
-            for row in rows:
-                await self._put_back(transaction, row, attempt=row.attempt - 1)
-            return [row.id for row in rows]
 
     async def _reap_lost(self, transaction: Transaction, limit: int) -> list[str]:
         """Lost leases: queued again, or failed when the task has now taken ``max_attempts`` workers with it."""
@@ -66,7 +77,7 @@ class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
         return [row.id for row in rows]
 
 
-async def _lock(transaction: Transaction, condition: Any, limit: int) -> Sequence[Any]:
+async def _lock(transaction: Transaction, condition: Any, limit: int | None) -> Sequence[Any]:
     oldest = select(tasks).where(condition).order_by(tasks.c.created_at).limit(limit)
     rows: Sequence[Any] = (await transaction.execute(oldest.with_for_update(skip_locked=True))).all()
     return rows

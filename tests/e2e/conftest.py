@@ -1,0 +1,47 @@
+"""A real origin with real media; a real server in its own process; `vasset doctor` at the end of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.support.api_client import ApiClient, api_client
+from tests.support.media import Media, make_media
+from tests.support.origin import Origin, running_origin
+from tests.support.processes import RunningServer, assert_healthy, serving
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
+    base = tmp_path_factory.getbasetemp()
+    return make_media(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture(scope="module")
+def origin(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
+    with running_origin(tmp_path_factory.mktemp("origin"), media) as running:
+        yield running
+
+
+@dataclass
+class Service:
+    server: RunningServer
+    data_dir: Path
+    anonymous: ApiClient
+    user: ApiClient
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """One server for a module's tests."""
+    data_dir = tmp_path_factory.mktemp("data")
+    settings = {"egress_allow": origin.address, "hash_algorithm": "sha256"}
+    async with serving(data_dir, **settings) as server, api_client(server.url) as client:
+        yield Service(server, data_dir, client, await client.register("ann@example.test"))
+        assert await server.stop() == 0, "\n".join(server.log[-30:])
+    await assert_healthy(data_dir)

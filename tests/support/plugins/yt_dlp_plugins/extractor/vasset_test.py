@@ -1,0 +1,118 @@
+"""A site for tests: ``http://HOST/vasset-test/<case>?media=<origin URL of the media folder>`` plays what ``case`` names."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from yt_dlp.extractor.common import ExtractorError, InfoExtractor
+from yt_dlp.utils import GeoRestrictedError, UserNotLive
+
+
+class VassetTestIE(InfoExtractor):  # type: ignore[misc]
+    IE_NAME = "vasset-test"
+    _VALID_URL = r"https?://[^/]+/vasset-test/(?P<id>[a-z0-9-]+)"
+
+    def _real_extract(self, url: str) -> dict[str, Any]:
+        case = self._match_id(url)
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        act = getattr(self, "_act_" + case.replace("-", "_"))
+        result: dict[str, Any] = {"id": case, "title": f"Test video {case}", "duration": 6}
+        return result | act(url, query.get("media", ""), query)
+
+    def _act_separate(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        chapters = [{"start_time": 0, "end_time": 3, "title": "One"}, {"start_time": 3, "end_time": 6, "title": "Two"}]
+        return {"formats": _separate(media), "chapters": chapters, "thumbnail": query.get("thumbnail"),
+                "subtitles": {"en": [{"url": query["subtitle"], "ext": "vtt"}]} if "subtitle" in query else {}}  # fmt: skip
+
+    def _act_dubbed(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        video, audio = _separate(media)
+        dubbed = audio | {"format_id": "dub", "language": "de", "language_preference": -1, "abr": 320, "tbr": 320}
+        return {"formats": [video, audio | {"language": "en", "language_preference": 10}, dubbed]}
+
+    def _act_progressive(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        name = query.get("name", "progressive.mp4")
+        return {"formats": [{"format_id": "18", "url": media + name, "ext": query.get("ext", "mp4"), "height": 360,
+                             "width": 640, "vcodec": "avc1.42c01e", "acodec": "mp4a.40.2", "tbr": 900,
+                             "downloader_options": {"http_chunk_size": 10 << 20}}]}  # fmt: skip
+
+    def _act_hls(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        return {"formats": self._extract_m3u8_formats(media + query.get("name", "hls/index.m3u8"), "hls", "mp4")}
+
+    def _act_dash(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        return {"formats": self._extract_mpd_formats(media + "dash/index.mpd", "dash")}
+
+    def _act_fetch(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """Ask for any address the test names, as a hostile page would have an extractor do."""
+        self._download_webpage(query["target"], "fetch", impersonate="chrome" if query.get("browser") else None)
+        return self._act_progressive(url, media, query)
+
+    def _act_long(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """5,000 entries; the file named by ``log`` counts those that were asked for."""
+
+        def entries() -> Any:
+            for number in itertools.count(1):
+                if number > 5000:
+                    return
+                yield self.url_result(f"http://example.com/watch/{number}", video_title=f"Video {number}")
+
+        return {"_type": "playlist", "entries": entries(), "playlist_count": 5000}
+
+    def _act_endless(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        entries = (self.url_result(f"http://example.com/{number}") for number in itertools.count())
+        return {"_type": "playlist", "entries": entries}
+
+    def _act_live(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        return {"is_live": True, "formats": _separate(media)}
+
+    def _act_hang(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        while True:
+            time.sleep(60)
+
+    def _act_spin(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        while True:
+            pass
+
+    def _act_crash(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return {}
+
+    def _act_eat(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        hoard = []
+        while True:
+            hoard.append(bytearray(32 << 20))
+
+    def _act_shout(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """Answer more than one message may hold."""
+        form = {"url": media + "progressive.mp4", "ext": "mp4", "format_note": "x" * 100}
+        return {"formats": [form | {"format_id": f"f{n}"} for n in range(400)], "title": "y" * (20 << 20)}
+
+    def _act_state(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """Tell what this process sees: its environment, limits and folder."""
+        seen = {"environment": dict(os.environ), "pid": os.getpid(), "group": os.getpgid(0), "folder": os.getcwd()}
+        return self._act_progressive(url, media, query) | {"title": repr(seen)}
+
+    def _act_fail(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        raise ExtractorError(query["words"], expected=True)
+
+    def _act_geo(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        raise GeoRestrictedError("not here", countries=["AQ"])
+
+    def _act_offline(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        raise UserNotLive()
+
+    def _act_warn(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        self.report_warning("fetched " + query["words"])
+        return self._act_progressive(url, media, query)
+
+
+def _separate(media: str) -> list[dict[str, Any]]:
+    video = {"format_id": "137", "url": media + "video_only.mp4", "ext": "mp4", "height": 360, "width": 640, "vcodec": "avc1.42c01e",
+             "acodec": "none", "tbr": 900, "filesize_approx": 600_000}  # fmt: skip
+    audio = {"format_id": "140", "url": media + "audio_only.m4a", "ext": "m4a", "vcodec": "none", "acodec": "mp4a.40.2", "abr": 96,
+             "tbr": 96}  # fmt: skip
+    return [video, audio]

@@ -1,0 +1,75 @@
+"""Hints across processes: "somebody asked something of this task". Losing one costs a heartbeat, never more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "hints:tasks"
+RECONNECT_SECONDS = 1.0
+MAX_PENDING = 1_000
+
+
+class RedisHintSender:
+    """``nudge`` and ``wake`` for a gateway: they return at once and send in the background; under pressure hints are dropped."""
+
+    def __init__(self, client: Redis | RedisCluster, *, wake_relay: Callable[[], None]) -> None:
+        self._client: Any = client
+        self._wake_relay = wake_relay
+        self._pending: set[asyncio.Task[None]] = set()
+
+    def nudge(self, task_id: str) -> None:
+        if len(self._pending) >= MAX_PENDING:
+            return
+        sending = asyncio.get_running_loop().create_task(self._send(task_id))
+        self._pending.add(sending)
+        sending.add_done_callback(self._pending.discard)
+
+    def wake(self) -> None:
+        self._wake_relay()
+
+    async def close(self) -> None:
+        """Send what is pending."""
+        if self._pending:
+            await asyncio.gather(*self._pending, return_exceptions=True)
+
+    async def _send(self, task_id: str) -> None:
+        try:
+            await self._client.publish(CHANNEL, task_id)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.debug("hint lost", error=type(error).__name__)
+
+
+class RedisHintReceiver:
+    """Calls ``nudge`` in this worker for every hint, its own tasks or not: an unknown id is looked up in a dictionary."""
+
+    def __init__(self, subscriber: Redis, nudge: Callable[[str], None]) -> None:
+        self._subscriber = subscriber
+        self._nudge = nudge
+
+    async def run(self) -> None:
+        """Until cancelled; reconnects by itself."""
+        while True:
+            try:
+                async with self._subscriber.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(CHANNEL)
+                    await self._receive(pubsub)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.info("hints interrupted", error=type(error).__name__)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _receive(self, pubsub: Any) -> None:
+        while True:
+            message = await pubsub.get_message(timeout=15.0)
+            if message is None:
+                await pubsub.ping()
+            elif message["type"] == "message" and len(message["data"]) <= 64:
+                self._nudge(message["data"].decode("utf-8", errors="replace"))

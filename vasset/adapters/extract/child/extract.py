@@ -1,0 +1,131 @@
+"""Phase one: choose formats, say what to fetch, leave what phase two needs in the workspace."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vasset.adapters.extract.child.describe import ITEM_MARK, PLAYLISTS
+from vasset.adapters.extract.child.downloader import GuardedDownloader
+from vasset.adapters.extract.child.failure import Failure, JobFailed, of_kind
+from vasset.adapters.extract.child.formats import Choice, choose
+from vasset.adapters.extract.child.job import Emit
+from vasset.adapters.extract.child.options import base_options, checked
+from vasset.adapters.extract.child.sidecars import choose_subtitles
+from vasset.adapters.extract.child.sizes import total
+from vasset.adapters.extract.child.streams import requested, stream, tame
+from vasset.adapters.extract.child.text import seconds, text
+
+INFO_FILE = "media.info.json"
+VIDEO_TARGETS = frozenset({"mp4", "mkv", "webm"})
+# Large, and of no use once the formats are chosen.
+DROPPED = (
+    "formats", "automatic_captions", "subtitles", "heatmap", "comments", "requested_downloads", "entries", "_format_sort_fields",
+    "storyboards", "tags", "categories",
+)  # fmt: skip
+
+
+def extract(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """A JSON object with the fields of ``Extraction``; ``info`` names a file in the workspace."""
+    choice = choose(job["quality"], job["container"])
+    url, item = _item(job["url"])
+    options = base_options(job, settings) | checked(
+        {
+            "format": choice.expression,
+            "format_sort": list(choice.sort),
+            "extract_flat": "in_playlist" if item is None else False,
+            "lazy_playlist": True,
+            "playlist_items": str(item or 1),
+        }
+    )
+    if choice.target in VIDEO_TARGETS:
+        options |= checked({"merge_output_format": choice.target})
+    with GuardedDownloader(options) as downloader:
+        info = _one_video(downloader, downloader.extract_info(url, download=False))
+        if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming"}:
+            raise JobFailed(of_kind("live"))
+        if info.get("has_drm"):
+            raise JobFailed(of_kind("drm"))
+        return _extraction(job, downloader, info, choice)
+
+
+def _item(url: str) -> tuple[str, int | None]:
+    page, mark, number = url.partition(ITEM_MARK)
+    return (page, int(number)) if mark and number.isdigit() and 0 < int(number) < 100_000 else (url, None)
+
+
+def _one_video(downloader: GuardedDownloader, info: Any) -> dict[str, Any]:
+    """A playlist of one is its video; of several, the user has to choose."""
+    if not isinstance(info, dict):
+        raise JobFailed(of_kind("removed"))
+    if info.get("_type") not in PLAYLISTS:
+        return info
+    entries = [entry for entry in info.get("entries") or () if isinstance(entry, dict)]
+    if downloader.params["extract_flat"] is not False and info.get("playlist_count") != 1:
+        raise JobFailed(Failure("unsupported", "This address is a playlist; parse it and download its entries."))
+    if not entries:
+        raise JobFailed(of_kind("removed"))
+    if str(entries[0].get("_type")).startswith("url"):
+        downloader.params["extract_flat"] = False
+        return _one_video(downloader, downloader.process_ie_result(entries[0], download=False))
+    return entries[0]
+
+
+def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choice: Choice) -> dict[str, Any]:
+    taken: set[str] = set()
+    duration = seconds(info.get("duration"))
+    formats = [tame(form, taken) for form in requested(downloader.sanitize_info(info))]
+    merged = len(formats) > 1
+    if choice.target == "webm" and (info.get("ext") != "webm" or any(form["ext"] != "webm" for form in formats)):
+        raise JobFailed(Failure("format", "The site has no WebM version of this video; choose mp4 or mkv."))
+    streams = [
+        stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
+        for form in formats
+    ]
+    subtitles = choose_subtitles(info) if choice.target in VIDEO_TARGETS and not choice.audio_only else {}
+    finished = _finished_ext(streams, formats, info, choice) if not subtitles else None
+    kept = _kept(downloader.sanitize_info(info), formats, subtitles)
+    _write(Path(job["workspace"]) / INFO_FILE, kept)
+    return {
+        "title": text(info.get("title")) or text(info.get("id")) or "untitled",
+        "site": text(info.get("extractor_key") or info.get("extractor"), limit=80) or "unknown",
+        "streams": streams,
+        "info": {"file": INFO_FILE, "target": choice.target, "audio_only": choice.audio_only},
+        "duration_seconds": duration,
+        "estimated_bytes": total(formats, duration),
+        "finished_ext": finished,
+    }
+
+
+def _finished_ext(
+    streams: list[dict[str, Any]], formats: list[dict[str, Any]], info: dict[str, Any], choice: Choice
+) -> str | None:
+    """The extension when the one file the site serves already is what was asked for, bit for bit."""
+    if len(streams) != 1 or streams[0]["kind"] != "file" or formats[0].get("container") == "m4a_dash":
+        return None
+    ext = str(formats[0]["ext"])
+    if choice.audio_only and formats[0].get("vcodec") != "none":
+        return None
+    return ext if choice.target == ext or (choice.target == "original" and ext != "bin") else None
+
+
+def _kept(info: dict[str, Any], formats: list[dict[str, Any]], subtitles: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in info.items() if name not in DROPPED and not name.startswith("__")}
+    for form in formats:
+        form["protocol"] = "m3u8_native" if form.get("protocol") == "m3u8" else form.get("protocol")
+    if len(formats) > 1:
+        kept["requested_formats"] = formats
+    else:
+        kept.pop("requested_formats", None)
+        kept |= formats[0]
+    thumbnails = [each for each in info.get("thumbnails") or () if isinstance(each, dict) and each.get("url")]
+    return kept | {"thumbnails": thumbnails[-3:], "requested_subtitles": subtitles or None}
+
+
+def _write(path: Path, info: dict[str, Any]) -> None:
+    """Atomic: a second extraction of a running download replaces the file while nobody reads half of it."""
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(info), encoding="ascii")
+    fresh.replace(path)

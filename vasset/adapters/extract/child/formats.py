@@ -1,0 +1,77 @@
+"""Quality and container → yt-dlp's format expression and sort order. Pure.
+
+``lang`` leads every order: yt-dlp ranks the original language highest, so a dubbed track never wins by bitrate.
+Heights are an order, not a filter: ``720p`` of a video that exists in 480p only is 480p, not an error.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+HEIGHT = re.compile(r"([1-9][0-9]{1,3})p\Z")
+FORMAT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+AUDIO_CONTAINERS = frozenset({"mp3", "m4a", "opus", "flac"})
+AUDIO_OF_VIDEO_CONTAINER = {"mp4": "m4a", "webm": "opus", "mkv": "original", "original": "original"}
+# Protocols somebody here can fetch: the engine, or yt-dlp's own downloaders through the guard.
+FETCHABLE = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments|ism|f4m)$']"
+
+
+class FormatRefused(Exception):
+    """The quality is neither one of ours nor a plain format id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """``target`` is the container after phase two; ``original`` leaves what the site serves."""
+
+    expression: str
+    sort: tuple[str, ...]
+    target: str
+    audio_only: bool
+
+
+def choose(quality: str, container: str) -> Choice:
+    """Raise :class:`FormatRefused` for anything that is not a known word, a height or a format id."""
+    if quality == "audio" or container in AUDIO_CONTAINERS:
+        return _audio(container)
+    if quality == "best" or HEIGHT.match(quality):
+        return _video(quality, container)
+    return _by_id(quality, container)
+
+
+def _audio(container: str) -> Choice:
+    target = container if container in AUDIO_CONTAINERS else AUDIO_OF_VIDEO_CONTAINER[container]
+    codec = {"m4a": "acodec:aac", "opus": "acodec:opus", "mp3": "acodec:mp3"}.get(target)
+    sort = ("lang", *((codec,) if codec and target != "mp3" else ()), "quality", "abr")
+    return Choice(f"ba{FETCHABLE}/b{FETCHABLE}", sort, target, audio_only=True)
+
+
+def _video(quality: str, container: str) -> Choice:
+    height = HEIGHT.match(quality)
+    resolution = f"res:{height[1]}" if height else "res"
+    separate = f"bv*{FETCHABLE}+ba{FETCHABLE}/b{FETCHABLE}/bv*{FETCHABLE}"
+    if container == "webm":
+        separate = f"bv*[ext=webm]{FETCHABLE}+ba[ext=webm]{FETCHABLE}/b[ext=webm]{FETCHABLE}/bv*[ext=webm]{FETCHABLE}"
+    return Choice(separate, ("lang", resolution, "fps", "hdr:12", *_codecs(container)), container, audio_only=False)
+
+
+def _by_id(quality: str, container: str) -> Choice:
+    ids = quality.split("+")
+    if len(ids) > 2 or not all(FORMAT_ID.match(part) for part in ids):
+        raise FormatRefused("choose best, audio, a height like 1080p, or a format id that /parse lists")
+    if len(ids) == 2:
+        expression = f"b*[format_id='{ids[0]}']{FETCHABLE}+b*[format_id='{ids[1]}']{FETCHABLE}"
+    else:
+        wanted = f"[format_id='{quality}']{FETCHABLE}"
+        expression = f"bv{wanted}+ba{FETCHABLE}/b*{wanted}"
+    return Choice(expression, ("lang", "quality", *_codecs(container)), container, audio_only=False)
+
+
+def _codecs(container: str) -> tuple[str, ...]:
+    """Among equals in height, what the container holds best: an mp4 that every television plays, a webm without conversion."""
+    if container == "mp4":
+        return ("vcodec:h264", "acodec:aac", "ext:mp4:m4a")
+    if container == "webm":
+        return ("ext:webm:webm",)
+    return ()

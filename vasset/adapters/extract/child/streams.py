@@ -1,0 +1,100 @@
+"""yt-dlp's chosen formats → what the engine fetches, under the names phase two expects."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urljoin
+
+from vasset.adapters.extract.child.sizes import estimate
+from vasset.adapters.extract.child.text import count, seconds
+
+BASE_NAME = "media"
+SAFE_EXT = re.compile(r"[a-z0-9]{1,8}\Z")
+PLAIN = frozenset({"http", "https"})
+HLS = frozenset({"m3u8", "m3u8_native"})
+
+
+def requested(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """The formats to fetch, each a dictionary of its own: one or, for separate video and audio, two."""
+    several = info.get("requested_formats")
+    if several:
+        return [dict(form) for form in several]
+    single: dict[str, Any] = next((form for form in info.get("requested_downloads") or () if form.get("url")), {})
+    return [{**{key: info.get(key) for key in _FORMAT_KEYS}, **{k: single[k] for k in _FORMAT_KEYS if single.get(k)}}]
+
+
+_FORMAT_KEYS = (
+    "format_id", "url", "ext", "protocol", "http_headers", "cookies", "fragments", "fragment_base_url", "filesize", "filesize_approx",
+    "tbr", "vbr", "abr", "vcodec", "acodec", "container", "manifest_url", "downloader_options", "impersonate", "hls_aes",
+    "extra_param_to_segment_url", "extra_param_to_key_url", "is_dash_periods", "height", "width", "fps", "language",
+)  # fmt: skip
+
+
+def tame(form: dict[str, Any], taken: set[str]) -> dict[str, Any]:
+    """Make id and extension safe to stand in a file name; ids are unique within one extraction."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", str(form.get("format_id") or "0"))[:40]
+    while safe in taken:
+        safe += "x"
+    taken.add(safe)
+    ext = str(form.get("ext") or "").lower()
+    return {**form, "format_id": safe, "ext": ext if SAFE_EXT.match(ext) else "bin"}
+
+
+def file_name(form: dict[str, Any], *, merged: bool) -> str:
+    """The name yt-dlp looks for: ``media.f137.mp4`` before a merge, ``media.mp4`` alone."""
+    return f"{BASE_NAME}.f{form['format_id']}.{form['ext']}" if merged else f"{BASE_NAME}.{form['ext']}"
+
+
+def stream(form: dict[str, Any], *, merged: bool, cookies: str | None, duration: float | None) -> dict[str, Any]:
+    """A JSON object with the fields of ``Stream``."""
+    kind, fragments = _kind(form)
+    size, _ = estimate({"filesize": form.get("filesize")}, duration)
+    options = form.get("downloader_options") or {}
+    return {
+        "format_id": form["format_id"],
+        "kind": kind,
+        "url": form["url"],
+        "file_name": file_name(form, merged=merged),
+        "headers": {str(k): str(v) for k, v in (form.get("http_headers") or {}).items() if _sendable(k, v)},
+        "cookies": cookies,
+        "fragments": fragments,
+        "size_bytes": size,
+        "max_range_bytes": count(options.get("http_chunk_size")) or None,
+    }
+
+
+def _kind(form: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """Native is what needs yt-dlp itself: a browser's fingerprint, keys or parameters the site computes, odd protocols."""
+    protocol = str(form.get("protocol"))
+    odd = ("impersonate", "hls_aes", "extra_param_to_segment_url", "extra_param_to_key_url")
+    if any(form.get(name) for name in odd):
+        return "native", []
+    if protocol in PLAIN:
+        return "file", []
+    if protocol in HLS:
+        return "hls", []
+    if protocol == "http_dash_segments" and (fragments := _fragments(form)):
+        return "fragments", fragments
+    return "native", []
+
+
+def _fragments(form: dict[str, Any]) -> list[dict[str, Any]]:
+    listed = form.get("fragments")
+    if not isinstance(listed, list):
+        return []
+    base = str(form.get("fragment_base_url") or form["url"])
+    found = []
+    for each in listed:
+        url = each.get("url") or (urljoin(base, each["path"]) if each.get("path") else None)
+        if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
+            return []
+        found.append({"url": url, "duration_seconds": seconds(each.get("duration"))})
+    return found
+
+
+def _sendable(name: Any, value: Any) -> bool:
+    """Hop-by-hop headers and encodings are the engine's business: a range of a compressed body is no range of the file."""
+    if any(ord(c) < 32 or ord(c) > 255 for c in f"{name}{value}"):
+        return False
+    return str(name).lower() not in {"accept-encoding", "host", "connection", "content-length", "range", "cookie"}

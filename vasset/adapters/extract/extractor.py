@@ -1,0 +1,151 @@
+"""The ``Extractor`` port over the pool of children."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vasset.adapters.extract import answers
+from vasset.adapters.extract.addresses import checked_url
+from vasset.adapters.extract.egress import Egress
+from vasset.adapters.extract.pool import ChildPool, Lane
+from vasset.adapters.extract.programs import MISSING_FFMPEG
+from vasset.adapters.extract.sniff import MEDIA, sniff
+from vasset.domain.download import Phase
+from vasset.domain.errors import InvalidInput, PostprocessFailed
+from vasset.domain.media import Extraction, MediaInfo, ProcessedMedia, is_quality
+from vasset.domain.ports import ExtractionRequest
+
+PAGE_BYTES = 256 * 2**20
+SIDECAR_BYTES = 64 * 2**20
+PHASES = {"merging": Phase.MERGING, "postprocessing": Phase.POSTPROCESSING}
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractorBounds:
+    page_timeout_seconds: float = 60.0
+    file_timeout_seconds: float = 1_800.0
+    max_file_bytes: int = 64 * 2**30
+
+
+class ChildExtractor:
+    """``await start()`` loads yt-dlp beforehand; ``await close()`` ends every child."""
+
+    def __init__(
+        self, pool: ChildPool, egress: Egress, *, has_ffmpeg: bool, bounds: ExtractorBounds | None = None
+    ) -> None:
+        self._pool = pool
+        self._egress = egress
+        self._has_ffmpeg = has_ffmpeg
+        self._bounds = bounds or ExtractorBounds()
+
+    @property
+    def version(self) -> str:
+        """yt-dlp's version; ``unknown`` before the first job or ``start``."""
+        return self._pool.version or "unknown"
+
+    @property
+    def pool(self) -> ChildPool:
+        return self._pool
+
+    async def start(self) -> str:
+        return await self._pool.start()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def describe(self, url: str, *, playlist_page: int = 1, proxy: str | None = None) -> MediaInfo:
+        """Raises ``InvalidUrl``, ``EgressRefused``, ``UnsupportedSite``, ``ExtractionFailed``, ``Overloaded``."""
+        job = {"verb": "describe", "url": checked_url(url), "playlist_page": playlist_page}
+        seconds = self._bounds.page_timeout_seconds
+        message = await self._run(job, "page", seconds, PAGE_BYTES, proxy)
+        return answers.result(message, partial(answers.media_info, version=self.version))
+
+    async def extract(self, request: ExtractionRequest) -> Extraction:
+        """Raises what ``describe`` raises, ``UnavailableFormat``, and ``PostprocessFailed`` when ffmpeg will be needed and is missing."""
+        checked_url(request.url)
+        if not is_quality(request.quality):
+            raise InvalidInput("choose best, audio, a height like 1080p, or a format id that /parse lists")
+        job = {"verb": "extract", "quality": request.quality, "container": request.container.value, **_shared(request)}
+        message = await self._run(job, "page", request.timeout_seconds, PAGE_BYTES, request.proxy)
+        extraction = answers.result(message, partial(answers.extraction, version=self.version))
+        if extraction.finished_ext is None and not self._has_ffmpeg:
+            raise PostprocessFailed(MISSING_FFMPEG)
+        return extraction
+
+    async def download_native(
+        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[int, int | None], None]
+    ) -> None:
+        """Fetch the streams of kind ``native``. ``dataclasses.replace(stream, kind="native")`` makes one of a stream the
+        engine answered ``Unsupported`` for. Raises ``TransferFailed``, ``EgressRefused``, ``DiskFull``."""
+        names = [stream.file_name for stream in extraction.streams if stream.kind == "native"]
+        if not names:
+            return
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            if event["event"] == "progress":
+                on_progress(int(event["downloaded"]), event["total"])
+
+        job = {"verb": "native", "streams": names, **_shared(request)}
+        seconds, limit = self._bounds.file_timeout_seconds, self._bounds.max_file_bytes
+        message = await self._run(job, "file", seconds, limit, request.proxy, on_event)
+        answers.result(message, dict)
+
+    async def postprocess(
+        self, request: ExtractionRequest, extraction: Extraction, on_phase: Callable[[Phase], None]
+    ) -> ProcessedMedia:
+        """One file in the workspace. May be repeated after a crash: the streams stay as they were.
+
+        A stream that already is the requested file is looked at, not copied: its path comes back. Raises ``PostprocessFailed``
+        when what the site sent is not video or audio.
+        """
+        if extraction.finished_ext is not None:
+            path = request.workspace / extraction.streams[0].file_name
+            await asyncio.to_thread(_refuse_disguised, path)
+            return ProcessedMedia(str(path), extraction.finished_ext, extraction.duration_seconds)
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            if event["event"] == "phase" and event["phase"] in PHASES:
+                on_phase(PHASES[event["phase"]])
+
+        job = {"verb": "postprocess", "info": dict(extraction.info), **_shared(request)}
+        message = await self._run(
+            job, "file", self._bounds.file_timeout_seconds, SIDECAR_BYTES, request.proxy, on_event
+        )
+        return answers.result(message, answers.processed)
+
+    async def _run(
+        self,
+        job: Mapping[str, Any],
+        lane: Lane,
+        timeout_seconds: float,
+        max_bytes: int,
+        proxy: str | None,
+        on_event: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> Mapping[str, Any]:
+        label = str(job.get("task_id") or job["verb"])
+        # The credential outlives the wait for a child, the queue's length included.
+        with self._egress.way_out(
+            label, max_bytes=max_bytes, timeout_seconds=timeout_seconds + 600, upstream=proxy
+        ) as url:
+            return await self._pool.run(
+                dict(job) | {"proxy": url}, lane=lane, timeout_seconds=timeout_seconds, on_event=on_event
+            )
+
+
+def _shared(request: ExtractionRequest) -> dict[str, Any]:
+    return {"url": request.url, "task_id": request.task_id, "workspace": str(Path(request.workspace).resolve())}
+
+
+def _refuse_disguised(path: Path) -> None:
+    try:
+        kind = sniff(os.fspath(path))
+    except OSError as error:
+        raise PostprocessFailed(f"the fetched file {path.name} is missing; start the download again") from error
+    if kind not in MEDIA:
+        raise PostprocessFailed("the site sent something other than video or audio; it was not opened")

@@ -1,0 +1,122 @@
+"""Stands in front of ffmpeg and ffprobe: ``python -I -S ffmpeg_gate.py ffmpeg /usr/bin/ffmpeg ARGUMENTS…``.
+
+Every file must lie in the working folder (the task's), every input gets the demuxer its bytes call for and nothing but the
+``file`` protocol, and where the kernel allows it the program runs without a network. yt-dlp needs no other use of ffmpeg;
+what is not recognised is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).resolve().parents[3]))
+
+from vasset.adapters.extract.child import confinement
+from vasset.adapters.extract.sniff import demuxer, sniff
+
+QUESTIONS: tuple[list[str], ...] = ([], ["-bsfs"], ["-version"])
+REFUSED = 98
+# Options whose value is a file name, or an expression that can name one.
+READS_FILES = frozenset(
+    {"-filter", "-filter_complex", "-lavfi", "-vf", "-af", "-filter_script", "-filter_complex_script", "-pre", "-fpre",
+     "-vpre", "-apre", "-spre", "-dump_attachment", "-progress", "-report", "-vstats_file", "-passlogfile", "-sdp_file"}
+)  # fmt: skip
+VALUES_ARE_WORDS = ("-metadata",)
+
+
+class Refused(Exception):
+    """The command would touch something besides the task's own files."""
+
+
+def guarded(program: str, arguments: list[str], folder: str) -> list[str]:
+    """The arguments ffmpeg really gets. Raises :class:`Refused`."""
+    if arguments in QUESTIONS:
+        return arguments
+    return _ffprobe(arguments, folder) if program == "ffprobe" else _ffmpeg(arguments, folder)
+
+
+def _ffprobe(arguments: list[str], folder: str) -> list[str]:
+    *options, name = arguments
+    if any(option.startswith("file:") or option in {"-i", "-f"} for option in options):
+        raise Refused("ffprobe reads one file")
+    return [*options, *_input_options(name, folder), "-i", name]
+
+
+def _ffmpeg(arguments: list[str], folder: str) -> list[str]:
+    result = ["-nostdin", "-max_alloc", str(1 << 30)]
+    options: list[str] = []  # of the next input
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        value = arguments[position + 1] if position + 1 < len(arguments) else ""
+        name = word.split(":", 1)[0]
+        if name in READS_FILES or word.startswith("-/"):
+            raise Refused(f"{name} may read files")
+        if word == "-i":
+            result += [*_without_format(options), *_input_options(value, folder), "-i", value]
+            options = []
+        elif word == "-attach":
+            options += [word, "file:" + _inside(value, folder)]
+        elif word.startswith(VALUES_ARE_WORDS):
+            options += [word, value]
+        else:
+            if not word.startswith("-"):
+                _check_word(word, folder)
+            options.append(word)
+            position += 1
+            continue
+        position += 2
+    return [*result, *options]
+
+
+def _without_format(options: list[str]) -> list[str]:
+    """An input's own ``-f`` gives way to the one its bytes call for."""
+    kept: list[str] = []
+    words = iter(options)
+    for word in words:
+        if word in {"-f", "-pattern_type", "-safe"}:
+            next(words, None)
+        else:
+            kept.append(word)
+    return kept
+
+
+def _input_options(name: str, folder: str) -> list[str]:
+    kind = sniff(_inside(name, folder))
+    if kind is None:
+        raise Refused(f"{Path(name).name} is not media")
+    return ["-protocol_whitelist", "file", "-f", demuxer(kind)]
+
+
+def _check_word(word: str, folder: str) -> None:
+    """A bare word is a value or an output; whatever looks like a path or a protocol must be a file of the folder."""
+    scheme, colon, _ = word.partition(":")
+    if "/" in word or (colon and scheme.isalnum() and not scheme.isdigit() and len(scheme) > 1):
+        _inside(word, folder)
+
+
+def _inside(name: str, folder: str) -> str:
+    path = name.removeprefix("file:")
+    real = os.path.realpath(path)
+    if os.path.commonpath([real, os.path.realpath(folder)]) != os.path.realpath(folder):
+        raise Refused("a file outside the task's folder")
+    return path
+
+
+def main() -> None:
+    program, executable, *arguments = sys.argv[1:]
+    try:
+        allowed = guarded(program, arguments, str(Path.cwd()))
+    except (Refused, OSError, ValueError) as error:
+        sys.stderr.write(f"{program} was not started: {error}\n")
+        sys.exit(REFUSED)
+    confinement.die_with_parent()
+    confinement.leave_network()
+    os.execv(executable, [executable, *allowed])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""``vasset doctor``: the check-up against the configured database and data folder, also beside a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from vasset.config import Settings
+from vasset.domain.audit import Finding
+
+
+def doctor(settings: Settings, fix: bool) -> int:
+    """Print what disagrees. Answers 1 when something is wrong and was not repaired."""
+    findings = asyncio.run(examine(settings, fix=fix))
+    for finding in findings:
+        word = "repaired" if finding.repaired else "note" if finding.is_note else "wrong"
+        sys.stdout.write(f"{word:8} {finding.check}: {finding.message}\n")
+    wrong = [finding for finding in findings if not (finding.repaired or finding.is_note)]
+    if not wrong:
+        sys.stdout.write("Rows, outbox, quota ledger and disk agree.\n")
+    elif any(finding.repairable for finding in wrong):
+        sys.stdout.write("Run `vasset doctor --fix` to repair what can be repaired.\n")
+    return 1 if wrong else 0
+
+
+async def examine(settings: Settings, *, fix: bool = False) -> Sequence[Finding]:
+    """Open what the check-up needs, examine, close. Raises ``DependencyDown`` when the database does not answer."""
+    from vasset.adapters.db.audit import SqlAudit
+    from vasset.adapters.db.database import open_database
+    from vasset.adapters.db.files import SqlFileStore
+    from vasset.adapters.db.migrate import migrate
+    from vasset.adapters.storage.listing import DiskListing
+    from vasset.bootstrap.clock import SystemClock
+    from vasset.bootstrap.platform import open_storage
+    from vasset.usecases.doctor import Doctor
+
+    storage = open_storage(settings, SystemClock())
+    database = open_database(settings.resolved_database_url, pool_size=2)
+    try:
+        await migrate(database)
+        rows, files = SqlAudit(database), SqlFileStore(database)
+        return await Doctor(rows, files, storage, DiskListing(settings.data_dir), storage.workspaces).examine(fix=fix)
+    finally:
+        await database.close()
