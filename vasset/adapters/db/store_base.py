@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,10 @@ from vasset.domain.errors import LeaseLost, NotFound
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
+UNKNOWN_TASK = "there is no such download, or it belongs to somebody else"
 UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RETRY, TaskStatus.RUNNING, TaskStatus.PAUSED)
+
+_TASK_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class StoreBase:
 
     async def _find(self, transaction: Transaction, task_id: str, user_id: int | None, *, lock: bool = False) -> Any:
         """The task's row. Another user's task, a deleted one and an unknown one are the same ``NotFound``."""
+        if not is_task_id(task_id):  # text that no database could even look for
+            raise NotFound(UNKNOWN_TASK)
         statement = select(tasks).where(tasks.c.id == task_id, tasks.c.deleted_at.is_(None))
         if user_id is not None:
             statement = statement.where(tasks.c.user_id == user_id)
@@ -46,7 +52,7 @@ class StoreBase:
             statement = statement.with_for_update()
         row = (await transaction.execute(statement)).one_or_none()
         if row is None:
-            raise NotFound("there is no such download, or it belongs to somebody else")
+            raise NotFound(UNKNOWN_TASK)
         return row
 
     async def _change(self, transaction: Transaction, row: Any, status: TaskStatus, **values: Any) -> Any:
@@ -95,6 +101,11 @@ class StoreBase:
 
     async def _refund(self, transaction: Transaction, row: Any) -> None:
         await refund(transaction, user_id=row.user_id, task_id=row.id, n=row.debits, day=row.quota_day)
+
+
+def is_task_id(text: str) -> bool:
+    """Whether ``text`` has the form of our ids (UUID)."""
+    return _TASK_ID.match(text) is not None
 
 
 def held(lease: Lease) -> ColumnElement[bool]:

@@ -9,13 +9,15 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.rows import task_from
-from vasset.adapters.db.store_base import StoreBase, held, lost
+from vasset.adapters.db.store_base import StoreBase, held, is_task_id, lost
 from vasset.adapters.db.tables import download_history, tasks
 from vasset.domain.download import CLAIMABLE, Intent, Lease, Phase, TaskStatus
 
 
 class TaskLeases(StoreBase):
     async def claim(self, task_id: str, *, worker: str, lease_seconds: float) -> Lease | None:
+        if not is_task_id(task_id):  # a forged message
+            return None
         async with self._database.write() as transaction:
             return await self._claim(transaction, tasks.c.id == task_id, worker, lease_seconds)
 
