@@ -101,8 +101,11 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         stack.push_async_callback(database.close)
         await migrate(database)
         store = SqlTaskStore(database, platform.task_policy(settings))
-        await store.take_back_all()  # whoever ran them is gone: this process owns the data folder alone
+        if database.is_sqlite:
+            await store.take_back_all()  # whoever ran them is gone: this process owns the database alone
         bus, queue, cache, breaker = MemoryBus(), MemoryQueue(), MemoryCache(), CircuitBreaker(clock)
+        outbox = SqlOutbox(database)
+        platform.watch_database(database)
         tools = await stack.enter_async_context(platform.open_media_tools(settings))
         authority = await stack.enter_async_context(
             platform.open_authority(settings, SqlAccounts(database), cache, clock)
@@ -114,7 +117,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             settings,
             DownloaderParts(
                 store=store,
-                outbox=SqlOutbox(database),
+                outbox=outbox,
                 files=SqlFileStore(database),
                 queue=queue,
                 bus=bus,
@@ -122,6 +125,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
                 extractor=tools.extractor,
                 fetcher=tools.fetcher,
                 clock=clock,
+                proxies=platform.open_exits(settings, tools),
                 breaker=breaker,
                 relieve=platform.disk_relief(settings, storage),
             ),
@@ -137,7 +141,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             authority=authority,
             parser=parser,
             library=platform.make_library(SqlLibrary(database, platform.quota_policy(settings))),
-            tasks=cast(TaskStore, PromptTaskStore(store, bus, downloader.control)),
+            tasks=cast("TaskStore", PromptTaskStore(store, bus, downloader.control)),
             bus=bus,
             cache=cache,
             storage=storage,
@@ -148,6 +152,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         )
         running = Embedded(create_app(services, settings), downloader)
         downloader.start()
+        await stack.enter_async_context(platform.measuring(settings, downloader, store, outbox, queue))
         try:
             yield running
         finally:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from vasset.adapters.db.store_base import TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
+from vasset.bootstrap.measuring import count_ended, measuring, watch_database
+from vasset.bootstrap.media_tools import MediaTools, open_media_tools
 from vasset.config import Settings
 from vasset.domain.errors import Unavailable
-from vasset.domain.ports import AccountStore, Authority, Breaker, Cache, Clock, Extractor, Library, LibraryStore, Parser
+from vasset.domain.ports import (
+    AccountStore,
+    Authority,
+    Breaker,
+    Cache,
+    Clock,
+    Extractor,
+    Library,
+    LibraryStore,
+    Parser,
+    ProxyPool,
+)
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
+
+__all__ = ["count_ended", "measuring", "open_media_tools", "watch_database"]
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy:
@@ -94,6 +108,18 @@ async def open_parser(
         yield parser
     finally:
         await parser.close()
+
+
+def canonicaliser(settings: Settings) -> Callable[[str], str]:
+    from vasset.adapters.fetch.guard import canonicaliser as engine_canonicaliser
+
+    return engine_canonicaliser(settings.egress_allow)
+
+
+def open_exits(settings: Settings, tools: MediaTools) -> ProxyPool | None:
+    from vasset.bootstrap.exits import open_exits as open_configured
+
+    return open_configured(settings, check_address=tools.check_address, guard_url=tools.guard_url)
 
 
 def make_library(library: LibraryStore) -> Library:

@@ -86,7 +86,7 @@ async def _interruptible(
 async def _get(
     settings: Settings, url: str, output: Path, quality: str, container: Container, display: Display
 ) -> dict[str, object]:
-    from vasset.bootstrap import platform
+    from vasset.bootstrap.media_tools import open_media_tools
     from vasset.domain.ports import ExtractionRequest
     from vasset.usecases.acquire_media import Acquisition
     from vasset.usecases.submit_download import compatible_container
@@ -96,7 +96,7 @@ async def _get(
     container = compatible_container(quality, container)
     workspace = _workspace(output, url, quality, container)
     one = Slots(1)
-    async with platform.open_media_tools(settings, children=1) as tools:
+    async with open_media_tools(settings, children=1) as tools:
         request = ExtractionRequest(
             url=tools.canonicalise(url),
             quality=quality,

@@ -97,6 +97,7 @@ class RunDownload:
         self.task = lease.task
         self.site = (urlsplit(lease.task.url).hostname or "unknown").lower()
         self._parts = parts
+        self._started = parts.clock.monotonic()
         self._tracker = ProgressTracker(lease.task, lease.fence)
         self._acquisition: Acquisition | None = None
         self._keeper = HoldLease(
@@ -106,6 +107,11 @@ class RunDownload:
             lease_seconds=parts.bounds.lease_seconds,
             heartbeat_seconds=parts.bounds.heartbeat_seconds,
         )
+
+    @property
+    def seconds(self) -> float:
+        """Since the claim."""
+        return self._parts.clock.monotonic() - self._started
 
     def nudge(self) -> None:
         self._keeper.nudge()

@@ -10,11 +10,8 @@ from typing import Protocol
 class Credential(Protocol):
     """``url`` is ``http://user:password@127.0.0.1:port``: never logged, never in an argument list."""
 
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def username(self) -> str: ...
+    url: str
+    username: str
 
 
 class GuardProxy(Protocol):
@@ -24,13 +21,13 @@ class GuardProxy(Protocol):
         self,
         label: str,
         *,
-        max_bytes: int | None = None,
+        max_bytes: int | None,
         max_connections: int = 64,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float | None,
         upstream: str | None = None,
     ) -> Credential: ...
 
-    def revoke(self, username: str) -> None: ...
+    def revoke(self, username: str) -> bool: ...
 
 
 class Egress:

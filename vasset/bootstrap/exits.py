@@ -1,0 +1,46 @@
+"""Third-party exits from the operator's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vasset.config import Settings
+from vasset.domain.errors import Unavailable
+from vasset.domain.ports import ProxyPool
+
+
+def open_exits(
+    settings: Settings, *, check_address: Callable[[str], str | None], guard_url: Callable[[], str]
+) -> ProxyPool | None:
+    """None when no file is named. Raises ``Unavailable`` in words when the file cannot be read or is wrong."""
+    if settings.exits_file is None:
+        return None
+    from pydantic import ValidationError
+
+    from vasset.adapters.proxies.pool import ExitPool
+    from vasset.adapters.proxies.provider import ExitSource, HttpProvider, StaticExits
+    from vasset.adapters.proxies.settings import load_exit_settings
+
+    try:
+        exits = load_exit_settings(settings.exits_file)
+    except (OSError, ValidationError) as error:
+        raise Unavailable(f"the exits file {settings.exits_file} cannot be used: {error}") from error
+    sources: list[ExitSource] = []
+    for provider in exits.providers:
+        if provider.exits:
+            sources.append(StaticExits(provider, check_address))
+        else:
+            ca_file = str(settings.ca_file) if settings.ca_file is not None else None
+            sources.append(
+                HttpProvider(provider, check_address, guard_url=guard_url, secrets=_secrets(settings), ca_file=ca_file)
+            )
+    return ExitPool(exits, sources)
+
+
+def _secrets(settings: Settings) -> dict[str, str]:
+    """The files of ``VASSET_SECRETS_DIR`` by name, for ``${name}`` in the exits file."""
+    folder = settings.model_config.get("secrets_dir")
+    if not isinstance(folder, str) or not Path(folder).is_dir():
+        return {}
+    return {path.name: path.read_text().strip() for path in Path(folder).iterdir() if path.is_file()}

@@ -1,0 +1,63 @@
+"""Connects the metrics of I1 with the objects that know their numbers. One ``Metrics`` per process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+from vasset.config import Settings
+from vasset.domain.ports import Outbox, TaskQueue, TaskStore
+from vasset.telemetry.machine import Machine
+from vasset.telemetry.metrics import Metrics
+from vasset.telemetry.sampling import sample_forever
+from vasset.usecases.run_download import Ended, RunDownload
+
+if TYPE_CHECKING:
+    from vasset.adapters.db.database import Database
+    from vasset.bootstrap.downloader import Downloader
+
+
+@cache
+def process_metrics() -> Metrics:
+    return Metrics()
+
+
+@cache
+def watch_machine(settings: Settings) -> None:
+    """Report CPU, memory, disk and network; once per process however often it is asked."""
+    process_metrics().watch_machine(Machine(settings.data_dir))
+
+
+def watch_database(database: Database) -> None:
+    process_metrics().watch_pool(database.pool_usage)
+
+
+def count_ended(run: RunDownload, ended: Ended) -> None:
+    """One execution is over; one whose lease was lost is counted by whoever took it over."""
+    if ended.task is not None:
+        process_metrics().task_ended(
+            ended.task.mode, ended.task.status, seconds=run.seconds, size_bytes=ended.task.downloaded_bytes
+        )
+
+
+@asynccontextmanager
+async def measuring(
+    settings: Settings, downloader: Downloader, store: TaskStore, outbox: Outbox, queue: TaskQueue
+) -> AsyncIterator[None]:
+    """Sample what needs asking for as long as the block runs."""
+    metrics = process_metrics()
+    watch_machine(settings)
+    metrics.watch_active(lambda: len(downloader.pool.runs()))
+    metrics.watch_breakers(lambda: downloader.control.state().breakers)
+    sampling = asyncio.create_task(
+        sample_forever(metrics, depth=queue.depth, backlog=outbox.backlog, by_status=store.active_count),
+        name="sampling",
+    )
+    try:
+        yield
+    finally:
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
