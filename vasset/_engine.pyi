@@ -248,9 +248,9 @@ class GuardProxy:
         self,
         label: str,
         *,
-        max_bytes: int | None,
+        max_bytes: int | None = None,
         max_connections: int = 64,
-        timeout_seconds: float | None,
+        timeout_seconds: float | None = None,
         upstream: str | None = None,
     ) -> ProxyCredential:
         """Fresh credentials. ``upstream`` is a third-party proxy (``http://``, ``socks5://``) that is classified too."""

@@ -74,7 +74,7 @@ impl GuardProxy {
         format!("http://{}", self.proxy.address())
     }
 
-    #[pyo3(signature = (label, *, max_bytes, max_connections = 64, timeout_seconds, upstream = None))]
+    #[pyo3(signature = (label, *, max_bytes = None, max_connections = 64, timeout_seconds = None, upstream = None))]
     fn issue(
         &self,
         label: &str,
