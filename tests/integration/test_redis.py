@@ -164,7 +164,8 @@ async def test_a_hint_reaches_every_worker(redis_url: str) -> None:
     nudged: asyncio.Queue[str] = asyncio.Queue()
     subscriber = open_subscriber(redis_url)
     receiving = asyncio.create_task(RedisHintReceiver(subscriber, nudged.put_nowait).run())
-    sender = RedisHintSender(open_redis(redis_url), wake_relay=lambda: None)
+    client = open_redis(redis_url)
+    sender = RedisHintSender(client, wake_relay=lambda: None)
     async with asyncio.timeout(10):
         while nudged.empty():  # until the subscription stands
             sender.nudge(TASK)
@@ -173,6 +174,7 @@ async def test_a_hint_reaches_every_worker(redis_url: str) -> None:
     receiving.cancel()
     await asyncio.gather(receiving, return_exceptions=True)
     await sender.close()
+    await client.aclose()
     await subscriber.aclose()
 
 
