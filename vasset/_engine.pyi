@@ -205,6 +205,9 @@ class Outcome:
     content_type: str | None
     final_url: str
 
+def hash_file(path: str | PathLike[str], algorithm: HashName) -> str:
+    """The lowercase hex digest of a local file, read once in large blocks. Blocks without the GIL; raises ``StorageError``."""
+
 def classify_address(text: str) -> str | None:
     """Why this IP address is not public, such as ``127.0.0.0/8 is loopback (RFC 1122)``; None when it is public.
 

@@ -1,12 +1,23 @@
 //! The download engine of V-Asset.
 
+pub mod crew;
+pub mod download;
 pub mod error;
 pub mod evict;
+pub mod faultpoint;
 pub mod fragments;
 pub mod guard;
+pub mod handle;
 pub mod hash;
+pub mod journal;
 pub mod limit;
 pub mod net;
+pub mod part;
 pub mod plan;
+pub mod probe;
+pub mod progress;
 pub mod request;
 pub mod retry;
+pub mod sink;
+pub mod transfer;
+pub mod whole;

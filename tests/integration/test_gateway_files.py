@@ -265,7 +265,6 @@ async def test_a_stalled_reader_is_let_go_and_held_no_more_than_a_chunk(
     task = await stage.gateway.finished(stage.user, bytes(64 * delivery.COLD_CHUNK_BYTES))
     reader, writer = await _raw_get(stage, task, receive_buffer=4096)
     await reader.readexactly(100)
-    writer.transport.pause_reading()
     async with asyncio.timeout(10):
         while _open_files(stage, task):
             await asyncio.sleep(0.01)

@@ -44,7 +44,7 @@ class Answer:
             piece = data[start : start + 65_536]
             self.writer.write(piece)
             await self.writer.drain()
-            self.origin.sent_bytes[self.path] = self.origin.sent_bytes.get(self.path, 0) + len(piece)
+            await self.origin.note_sent(self.path, len(piece))
 
     def reset(self) -> None:
         self.writer.transport.abort()
@@ -77,6 +77,16 @@ class LyingOrigin:
         """Return once `path` was asked for so often."""
         async with asyncio.timeout(timeout_seconds), self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests(path)) >= times)
+
+    async def note_sent(self, path: str, size: int) -> None:
+        async with self._arrived:
+            self.sent_bytes[path] = self.sent_bytes.get(path, 0) + size
+            self._arrived.notify_all()
+
+    async def sent(self, path: str, size: int, *, timeout_seconds: float = 30.0) -> None:
+        """Return once so many bytes of `path` have left."""
+        async with asyncio.timeout(timeout_seconds), self._arrived:
+            await self._arrived.wait_for(lambda: self.sent_bytes.get(path, 0) >= size)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

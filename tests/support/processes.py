@@ -60,11 +60,17 @@ class RunningServer:
         return code
 
 
-async def start_server(data_dir: Path, **settings: str) -> RunningServer:
-    """Return when the server has said that it is ready. Raises with its output when it ends before that."""
+async def start_server(data_dir: Path, *, programs: Path | None = None, **settings: str) -> RunningServer:
+    """Return when the server has said that it is ready. Raises with its output when it ends before that.
+
+    ``programs`` is a folder of programs that come first on its PATH.
+    """
+    environment = vasset_environment(**{"log_format": "json", "bcrypt_cost": "4"} | settings)
+    if programs is not None:
+        environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
     process = await asyncio.create_subprocess_exec(
         *vasset_command("serve", "--port", "0", "--data-dir", str(data_dir)),
-        env=vasset_environment(**{"log_format": "json", "bcrypt_cost": "4"} | settings),
+        env=environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -95,9 +101,9 @@ async def start_server(data_dir: Path, **settings: str) -> RunningServer:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, **settings: str) -> AsyncIterator[RunningServer]:
+async def serving(data_dir: Path, *, programs: Path | None = None, **settings: str) -> AsyncIterator[RunningServer]:
     """A server for the length of a block; it is stopped however the block ends."""
-    server = await start_server(data_dir, **settings)
+    server = await start_server(data_dir, programs=programs, **settings)
     try:
         yield server
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,7 +102,12 @@ class Acquisition:
             if self._storage is not None:
                 await space.enter_async_context(self._storage.reserve(expected_bytes(extraction)))
             self._on_phase(Phase.DOWNLOADING)
-            extraction, fetched = await self._fetch(extraction)
+            try:
+                extraction, fetched = await self._fetch(extraction)
+            except TransferFailed as error:
+                if error.kind != "unsupported":
+                    raise
+                extraction, fetched = await self._fetch(_all_native(extraction))
             return await self._postprocess(extraction, fetched)
 
     async def _fetch(self, extraction: Extraction) -> tuple[Extraction, list[FetchedStream]]:
@@ -168,6 +173,11 @@ def expected_bytes(extraction: Extraction) -> int:
     known = sum(size for size in sizes if size is not None)
     expected = max(known, extraction.estimated_bytes or 0)
     return expected if extraction.finished_ext is not None else expected * MERGE_SPACE_FACTOR
+
+
+def _all_native(extraction: Extraction) -> Extraction:
+    """What the engine recognised and does not speak (SAMPLE-AES, a live playlist) is yt-dlp's own downloader's to fetch."""
+    return replace(extraction, streams=[replace(stream, kind="native") for stream in extraction.streams])
 
 
 def _renewed(streams: list[Stream], extraction: Extraction) -> list[Stream]:

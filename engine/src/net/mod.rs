@@ -10,26 +10,28 @@ pub mod hot;
 pub mod http1;
 pub mod pool;
 pub mod proxy;
-pub mod slots;
 pub mod stream;
 pub mod tls;
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderValue};
+use parking_lot::Mutex;
 use url::Url;
 
 use self::connector::{Connector, Endpoint, place};
+use self::hot::HotBuffer;
 use self::http1::{BodyReader, Excess, Fault, Head};
 use self::pool::{Pool, PoolKey};
 use self::proxy::Proxy;
-use self::slots::{Slot, Slots};
 use self::stream::Stream;
 use crate::error::{Error, Result, shown};
 use crate::guard::GuardedUrl;
+use crate::limit::{ConnectionPermit, ConnectionPermits, PermitHolder};
 
 /// Headers of the caller that may follow a redirect to another origin. Everything else (authorisation, cookies,
 /// private tokens under any name) stays at the origin it was meant for.
@@ -59,6 +61,8 @@ pub struct FetchSpec {
     pub header_timeout: Duration,
     /// Hops that are followed.
     pub max_redirects: u32,
+    /// In whose name the connection is taken from the caps; `None` is the client itself, with no fair share.
+    pub holder: Option<PermitHolder>,
 }
 
 impl FetchSpec {
@@ -75,6 +79,7 @@ impl FetchSpec {
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             max_redirects: 10,
+            holder: None,
         }
     }
 }
@@ -102,25 +107,44 @@ pub struct Client {
 struct Shared {
     connector: Connector,
     pool: Pool,
-    slots: Arc<Slots>,
+    permits: ConnectionPermits,
+    own_holder: PermitHolder,
+    pauses: Mutex<HashMap<String, Instant>>,
     user_agent: HeaderValue,
 }
 
 impl Client {
-    /// A client that connects by `connector`, with the given caps.
-    pub fn new(
-        connector: Connector,
-        max_connections: usize,
-        max_connections_per_host: usize,
-        user_agent: HeaderValue,
-    ) -> Self {
-        let slots = Slots::new(max_connections, max_connections_per_host);
-        Self { shared: Arc::new(Shared { connector, pool: Pool::default(), slots, user_agent }) }
+    /// A client that connects by `connector`, within the caps of `permits`.
+    pub fn new(connector: Connector, permits: ConnectionPermits, user_agent: HeaderValue) -> Self {
+        let own_holder = permits.holder(1);
+        let pauses = Mutex::default();
+        let shared = Shared { connector, pool: Pool::default(), permits, own_holder, pauses, user_agent };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The caps on connections in use.
-    pub fn slots(&self) -> &Arc<Slots> {
-        &self.shared.slots
+    pub fn permits(&self) -> &ConnectionPermits {
+        &self.shared.permits
+    }
+
+    /// The host refused (429, 503): halves its cap and lets nobody ask it again before `pause` is over.
+    pub fn push_back(&self, host: &str, pause: Duration) {
+        self.shared.permits.push_back(host);
+        let until = Instant::now() + pause;
+        let mut pauses = self.shared.pauses.lock();
+        pauses.retain(|_, known| *known > Instant::now());
+        let known = pauses.entry(host.to_owned()).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    async fn wait_for_pause(&self, host: &str) {
+        loop {
+            let until = self.shared.pauses.lock().get(host).copied();
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until.into()).await,
+                _ => return,
+            }
+        }
     }
 
     /// Reads and checks a URL as the egress policy sees it.
@@ -128,7 +152,7 @@ impl Client {
         Ok(self.shared.connector.policy().check_url(text)?)
     }
 
-    /// Sends the request and follows redirects, each hop checked anew. Waits for a slot of the host first.
+    /// Sends the request and follows redirects, each hop checked anew. Waits for a place at the host first.
     pub async fn get(&self, spec: &FetchSpec) -> Result<Response> {
         let private_to = spec.private_to.clone().unwrap_or_else(|| spec.url.origin());
         let mut url = self.check_url(spec.url.as_str())?;
@@ -162,13 +186,14 @@ impl Client {
             port: url.port(),
             proxy: spec.proxy.clone(),
         };
-        let slot = self.shared.slots.acquire(&Arc::from(key.host.as_str())).await;
+        self.wait_for_pause(&key.host).await;
+        let permit = spec.holder.as_ref().unwrap_or(&self.shared.own_holder).acquire(&key.host).await;
         let headers = self.request_headers(spec, url, private_to);
         // A kept connection may have been closed by the server just now; only then is one more attempt free.
         if let Some(stream) = self.shared.pool.take(&key) {
             match self.exchange(stream, spec, url, &headers).await {
                 Ok((head, stream, excess, first_byte)) => {
-                    return Ok(self.response(head, stream, excess, first_byte, url, key, slot));
+                    return Ok(self.response(head, stream, excess, first_byte, url, key, permit));
                 }
                 Err(Error::Truncated { .. }) => {}
                 Err(other) => return Err(other),
@@ -177,7 +202,7 @@ impl Client {
         let endpoint = Endpoint { url, proxy: spec.proxy.as_ref(), offers_http2: false, timeout: spec.connect_timeout };
         let stream = self.shared.connector.connect(&endpoint).await?;
         let (head, stream, excess, first_byte) = self.exchange(stream, spec, url, &headers).await?;
-        Ok(self.response(head, stream, excess, first_byte, url, key, slot))
+        Ok(self.response(head, stream, excess, first_byte, url, key, permit))
     }
 
     async fn exchange(
@@ -243,7 +268,7 @@ impl Client {
         first_byte: Duration,
         url: &GuardedUrl,
         key: PoolKey,
-        slot: Slot,
+        permit: ConnectionPermit,
     ) -> Response {
         let mut body = Body {
             reader: BodyReader::new(head.framing),
@@ -253,8 +278,9 @@ impl Client {
             url: url.clone(),
             key,
             client: self.clone(),
-            slot: Some(slot),
+            permit: Some(permit),
             threshold: 1,
+            has_known_length: matches!(head.framing, http1::Framing::Length(_)),
         };
         body.settle();
         Response { status: head.status, headers: head.headers, final_url: url.url().clone(), first_byte, body }
@@ -286,14 +312,25 @@ pub struct Body {
     url: GuardedUrl,
     key: PoolKey,
     client: Client,
-    slot: Option<Slot>,
+    permit: Option<ConnectionPermit>,
     threshold: usize,
+    has_known_length: bool,
 }
 
 impl Body {
     /// Reads at least one byte; 0 is the end that the framing announced. Every other end is an error.
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         poll_fn(|cx| self.poll_read(cx, buffer)).await
+    }
+
+    /// Reads at least one and at most `limit` bytes into this thread's hot buffer. Use them before the next `await`.
+    pub async fn read_hot(&mut self, limit: usize) -> Result<(HotBuffer, usize)> {
+        poll_fn(|cx| {
+            let mut hot = HotBuffer::lease();
+            let limit = limit.min(hot.len());
+            self.poll_read(cx, &mut hot[..limit]).map_ok(|read| (hot, read))
+        })
+        .await
     }
 
     /// As [`Body::read`], for callers who have the buffer only while there is something to read.
@@ -329,6 +366,11 @@ impl Body {
         self.reader.has_ended()
     }
 
+    /// Whether the head named the length of the body.
+    pub fn has_known_length(&self) -> bool {
+        self.has_known_length
+    }
+
     /// Bytes certainly still to come; `None` when the framing does not tell (chunked between chunks, until close).
     pub fn owed(&self) -> Option<u64> {
         self.reader.owed()
@@ -351,7 +393,12 @@ impl Body {
         &self.key.host
     }
 
-    /// Gives connection and slot back as soon as the end has been read.
+    /// Whether this connection should be given up between two requests: a task with fewer waits for one.
+    pub fn is_wanted(&self) -> bool {
+        self.permit.as_ref().is_some_and(ConnectionPermit::is_wanted)
+    }
+
+    /// Gives connection and permit back as soon as the end has been read.
     fn settle(&mut self) {
         if !self.reader.has_ended() {
             return;
@@ -369,6 +416,6 @@ impl Body {
         {
             self.client.shared.pool.put(self.key.clone(), stream);
         }
-        self.slot = None;
+        self.permit = None;
     }
 }

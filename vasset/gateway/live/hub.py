@@ -1,7 +1,7 @@
 """The process's one subscription to the progress bus, fanned out to the sockets of each frame's user.
 
-The bus loses frames by contract. So tasks that have fallen silent are looked up in SQL, one query a user, every two seconds: a
-terminal state reaches its sockets within that time although every message about it was lost (P18).
+The bus loses frames by contract. So tasks that have fallen silent are looked up in SQL, one query a user: a
+terminal state reaches its sockets within two seconds although every message about it was lost (P18).
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from vasset.usecases.watch_progress import UNFINISHED, WatchProgress
 log = structlog.get_logger("vasset.gateway.live")
 
 MAX_SOCKETS_PER_USER = 10
-POLL_SECONDS = 2.0
-WAITING_SECONDS = 10.0
+SILENT_SECONDS = 1.5
+ROUND_SECONDS = 0.5
+WAITING_SECONDS = 5.0
 WAITING = frozenset({Phase.QUEUED, Phase.PAUSED})
 """Tasks that may be silent for hours are asked about less often."""
 SNAPSHOT_TASKS = 100
@@ -133,10 +134,10 @@ class ProgressHub:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(ROUND_SECONDS)
             for user_id, watchers in list(self._watchers.items()):
                 now = self._clock.monotonic()
-                silent = {task for watcher in watchers for task in watcher.silent(now, POLL_SECONDS)}
+                silent = {task for watcher in watchers for task in watcher.silent(now, SILENT_SECONDS)}
                 if silent:
                     try:
                         await self._look_up(user_id, silent)

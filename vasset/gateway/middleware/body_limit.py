@@ -6,6 +6,7 @@ FastAPI without it took 200 MB and grew from 50 to 440 MB of memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,6 +14,8 @@ from vasset.gateway.errors import BadRequest, BodyTooLarge, BodyTooSlow, failure
 
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 30.0
+LINGER_BYTES = 1024 * 1024
+LINGER_SECONDS = 1.0
 
 
 class BodyLimit:
@@ -81,7 +84,23 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(refusal: BadRequest | BodyTooLarge | BodyTooSlow, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer and close: the rest of the body is not worth reading."""
+    """Answer, swallow a little more of the body, close.
+
+    A connection closed with unread bytes is reset, and the reset may overtake the answer on its way to the client.
+    """
     answer = failure(refusal, request_id_of(scope))
-    answer.headers["connection"] = "close"
-    await answer(scope, receive, send)
+    headers = [*answer.raw_headers, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await _swallow(receive, LINGER_BYTES)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _swallow(receive: Receive, most: int) -> None:
+    while most > 0:
+        message = await receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return
+        most -= len(message.get("body", b""))

@@ -1,0 +1,443 @@
+//! The connections of one download: how many, which of them are too slow or silent, and what their ends mean.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Error, Result};
+use crate::limit::{AdaptiveConnections, Sample};
+use crate::part::{Interrupt, work};
+use crate::probe::Answer;
+use crate::retry::{backoff, jitter};
+use crate::transfer::{Transfer, Worker};
+
+/// How often rates are taken and silence is noticed.
+const TICK: Duration = Duration::from_millis(100);
+/// An origin that answers later than this is far away, or slow to think: several connections pay for themselves.
+const FAR: Duration = Duration::from_millis(15);
+/// What a far origin is asked for right after its first answer.
+const FAR_START: u32 = 8;
+/// Less than this is fetched sooner than a second connection is made.
+const WORTH_SPLITTING_BYTES: u64 = 4 * 1024 * 1024;
+/// Most connections the search may reach; a caller may ask for more.
+const SEARCH_CEILING: u32 = 16;
+/// A connection that spends more of its time than this in hashing and writing is not waiting for the network.
+const BUSY_SHARE: f64 = 0.45;
+/// A connection has this long to reach its speed.
+const GRACE: Duration = Duration::from_secs(5);
+/// Below this part of the median a connection is replaced.
+const TOO_SLOW_SHARE: f64 = 0.3;
+/// So many replacements per download: an origin that is slow everywhere is not helped by reconnecting.
+const MOST_REPLACEMENTS: u32 = 16;
+
+/// The bounds a crew works under.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Exact number of connections; `None` finds it.
+    pub connections: Option<u32>,
+    /// Consecutive failures without a new byte.
+    pub retries: u32,
+    /// Silence of one connection, and the window of `minimum_speed`.
+    pub idle_timeout: Duration,
+    /// Bytes per second over `idle_timeout`; 0 is off.
+    pub minimum_speed: u64,
+    /// From request to head of the first answer.
+    pub first_byte: Duration,
+}
+
+/// Why a crew could not finish; the download decides how to go on.
+#[derive(Debug)]
+pub enum Setback {
+    /// Nothing more can be done.
+    Failed(Error),
+    /// The origin's file is another version now.
+    Changed(String),
+    /// The origin no longer serves ranges.
+    RangeIgnored,
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+struct Member {
+    worker: Arc<Worker>,
+    abort: AbortHandle,
+    started: Instant,
+    last_bytes: u64,
+    heard_at: Instant,
+    is_replaced: bool,
+    timed_out: bool,
+}
+
+struct Crew<'a> {
+    transfer: &'a Arc<Transfer>,
+    terms: Terms,
+    members: HashMap<Id, Member>,
+    tasks: JoinSet<Result<(), Interrupt>>,
+    spawned: &'a TaskTracker,
+    next_id: u32,
+    search: AdaptiveConnections,
+    ceiling: u32,
+    replacements: u32,
+    failures: u32,
+    bytes_at_failure: u64,
+    resume_at: Option<Instant>,
+    has_dropped_if_range: bool,
+    started: Instant,
+}
+
+/// Fetches everything the transfer misses. `first` is the answer that is already there.
+pub async fn fetch_all(
+    transfer: &Arc<Transfer>,
+    terms: Terms,
+    first: Answer,
+    spawned: &TaskTracker,
+) -> Result<(), Setback> {
+    let missing = transfer.missing_bytes();
+    let ceiling = terms.connections.unwrap_or(SEARCH_CEILING);
+    let start = match terms.connections {
+        Some(exact) => exact,
+        None if terms.first_byte >= FAR && missing >= 2 * WORTH_SPLITTING_BYTES => {
+            FAR_START.min((missing / WORTH_SPLITTING_BYTES) as u32 * 2).max(1)
+        }
+        None => 1,
+    };
+    let mut crew = Crew {
+        transfer,
+        terms,
+        members: HashMap::new(),
+        tasks: JoinSet::new(),
+        spawned,
+        next_id: 0,
+        search: AdaptiveConnections::starting_at(start, ceiling),
+        ceiling,
+        replacements: 0,
+        failures: 0,
+        bytes_at_failure: transfer.progress.fetched(),
+        resume_at: None,
+        has_dropped_if_range: false,
+        started: Instant::now(),
+    };
+    crew.launch(Some(first));
+    let outcome = crew.run().await;
+    crew.tasks.shutdown().await;
+    for member in crew.members.values() {
+        transfer.reclaim(&member.worker);
+    }
+    transfer.progress.set_connections(0);
+    let recorded = transfer.record();
+    outcome.and_then(|()| recorded.map_err(Setback::Failed))
+}
+
+impl Crew<'_> {
+    async fn run(&mut self) -> Result<(), Setback> {
+        let mut meter = Meter::new(self.transfer.progress.fetched());
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sampling = tokio::time::interval(self.sample_interval());
+        sampling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.tick().await;
+        sampling.tick().await;
+        self.staff();
+        while !self.transfer.is_complete() {
+            let pause = self.resume_at.map(tokio::time::Instant::from_std);
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => self.on_end(ended)?,
+                _ = sampling.tick(), if self.is_searching() => self.sample(&mut meter),
+                _ = ticks.tick() => self.on_tick(&mut meter)?,
+                () = sleep_until(pause), if pause.is_some() => self.resume_at = None,
+            }
+            self.staff();
+        }
+        Ok(())
+    }
+
+    /// Long enough for a few round trips' worth of bytes, short enough to be done climbing in half a second.
+    fn sample_interval(&self) -> Duration {
+        self.terms
+            .first_byte
+            .clamp(Duration::from_millis(25), Duration::from_millis(250))
+            .max(if self.terms.first_byte < FAR { TICK } else { Duration::ZERO })
+    }
+
+    fn is_searching(&self) -> bool {
+        self.terms.connections.is_none()
+    }
+
+    fn wanted(&self) -> u32 {
+        if self.is_searching() { self.search.target() } else { self.ceiling }
+    }
+
+    /// Brings the number of connections to the wanted one.
+    fn staff(&mut self) {
+        if self.resume_at.is_some_and(|at| at > Instant::now()) || self.transfer.is_complete() {
+            return;
+        }
+        let wanted = self.wanted().max(1);
+        self.transfer.want_connections(wanted);
+        let active = self.members.values().filter(|member| !member.worker.is_retired()).count() as u32;
+        if active > wanted {
+            let mut newest: Vec<&Member> = self.members.values().filter(|member| !member.worker.is_retired()).collect();
+            newest.sort_by_key(|member| std::cmp::Reverse(member.worker.id));
+            newest.iter().take((active - wanted) as usize).for_each(|member| member.worker.retire());
+        }
+        for _ in active..wanted {
+            if !self.members.is_empty() && !self.is_worth_another() {
+                break;
+            }
+            self.launch(None);
+        }
+        self.transfer.progress.set_connections(self.members.len() as u32);
+    }
+
+    /// Whether there are groups for one more: waiting, or a tail long enough to be stolen.
+    fn is_worth_another(&self) -> bool {
+        self.transfer.has_waiting() || self.transfer.has_loot()
+    }
+
+    fn launch(&mut self, first: Option<Answer>) {
+        let worker = Worker::new(self.next_id);
+        self.next_id += 1;
+        self.transfer.admit(&worker);
+        if first.is_some() {
+            self.transfer.take_all(&worker);
+        }
+        let abort = self.tasks.spawn(self.spawned.track_future(work(self.transfer.clone(), worker.clone(), first)));
+        let now = Instant::now();
+        let member = Member {
+            worker,
+            started: now,
+            last_bytes: 0,
+            heard_at: now,
+            is_replaced: false,
+            timed_out: false,
+            abort: abort.clone(),
+        };
+        self.members.insert(abort.id(), member);
+    }
+
+    fn on_end(&mut self, ended: Result<(Id, Result<(), Interrupt>), JoinError>) -> Result<(), Setback> {
+        let (id, result) = match ended {
+            Ok(ended) => ended,
+            Err(cause) if cause.is_cancelled() => (cause.id(), Ok(())),
+            Err(cause) => std::panic::resume_unwind(cause.into_panic()),
+        };
+        let Some(member) = self.members.remove(&id) else { return Ok(()) };
+        self.transfer.reclaim(&member.worker);
+        let result = if member.timed_out { Err(Interrupt::Failed(self.silence())) } else { result };
+        match result {
+            Ok(()) => Ok(()),
+            Err(Interrupt::Changed(detail)) => Err(Setback::Changed(detail)),
+            Err(Interrupt::RangeIgnored) if self.has_dropped_if_range => Err(Setback::RangeIgnored),
+            Err(Interrupt::RangeIgnored) => {
+                // Some CDNs answer 200 whenever they see an ETag in If-Range; the version is checked either way.
+                self.has_dropped_if_range = true;
+                self.transfer.sends_if_range.store(false, Relaxed);
+                Ok(())
+            }
+            Err(Interrupt::Failed(error)) => self.on_failure(error),
+        }
+    }
+
+    fn on_failure(&mut self, error: Error) -> Result<(), Setback> {
+        if matches!(error, Error::UrlExpired { .. } | Error::HttpStatus { status: 404, .. })
+            && self.return_to_original_url()
+        {
+            return Ok(());
+        }
+        let fetched = self.transfer.progress.fetched();
+        if fetched > self.bytes_at_failure {
+            self.failures = 0;
+        }
+        self.bytes_at_failure = fetched;
+        let is_alone = self.members.is_empty();
+        let is_fatal = !error.retryable() && !matches!(error, Error::OriginLied { .. });
+        if is_fatal && (is_alone || matches!(error, Error::Storage { .. } | Error::EgressDenied(_))) {
+            return Err(Setback::Failed(error));
+        }
+        if matches!(error, Error::DiskFull { .. }) {
+            return Err(Setback::Failed(error));
+        }
+        let asked = match &error {
+            Error::HttpStatus { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        self.search.push_back(self.started.elapsed());
+        if !is_alone {
+            // The others go on; the origin evidently does not want this many.
+            self.ceiling = (self.members.len() as u32).max(1);
+            self.search.set_ceiling(self.ceiling);
+            if let Some(pause) = asked {
+                self.push_back_host(pause);
+            }
+            return Ok(());
+        }
+        self.failures += 1;
+        if self.failures > self.terms.retries {
+            return Err(Setback::Failed(error));
+        }
+        let pause = backoff(self.failures, asked, jitter());
+        if matches!(error, Error::HttpStatus { status: 429 | 503, .. }) {
+            self.push_back_host(pause);
+        }
+        self.resume_at = Some(Instant::now() + pause);
+        Ok(())
+    }
+
+    fn push_back_host(&self, pause: Duration) {
+        let host = self.transfer.url.lock().host_str().unwrap_or_default().to_owned();
+        self.transfer.client.push_back(&host, pause);
+    }
+
+    /// Redirects to signed URLs expire: then the URL the download began with gives a new one.
+    fn return_to_original_url(&self) -> bool {
+        let mut url = self.transfer.url.lock();
+        let has_moved = *url != self.transfer.spec.url;
+        *url = self.transfer.spec.url.clone();
+        has_moved
+    }
+
+    fn silence(&self) -> Error {
+        let place = self.transfer.url.lock().host_str().unwrap_or_default().to_owned();
+        Error::Timeout { what: "the silence", place, seconds: self.terms.idle_timeout.as_secs_f64() }
+    }
+
+    fn on_tick(&mut self, meter: &mut Meter) -> Result<(), Setback> {
+        let now = Instant::now();
+        self.transfer.progress.set_speed(meter.tick(now, self.transfer.progress.fetched()));
+        for member in self.members.values_mut() {
+            member.tick(now);
+            if member.worker.is_reading() && now - member.heard_at >= self.terms.idle_timeout {
+                member.timed_out = true;
+                member.abort.abort();
+            }
+        }
+        self.replace_slowest(now);
+        self.transfer.record()?;
+        if self.terms.minimum_speed > 0 && meter.is_below(now, self.terms.minimum_speed, self.terms.idle_timeout) {
+            let place = self.transfer.url.lock().host_str().unwrap_or_default().to_owned();
+            let seconds = self.terms.idle_timeout.as_secs_f64();
+            return Err(Setback::Failed(Error::Timeout { what: "the crawl below the minimum speed", place, seconds }));
+        }
+        Ok(())
+    }
+
+    /// Ends the slowest connection when it is far below the others; its groups go to whoever asks next.
+    fn replace_slowest(&mut self, now: Instant) {
+        if self.members.len() < 3 || self.replacements >= MOST_REPLACEMENTS || self.transfer.limiter.is_limited() {
+            return;
+        }
+        let mut rates: Vec<f64> = self.members.values().map(|member| member.worker.rate()).collect();
+        rates.sort_by(f64::total_cmp);
+        let median = rates[rates.len() / 2];
+        let is_slow = |member: &&mut Member| {
+            !member.is_replaced
+                && member.worker.is_reading()
+                && now - member.started > GRACE
+                && member.worker.rate() < TOO_SLOW_SHARE * median
+        };
+        let slowest =
+            self.members.values_mut().filter(is_slow).min_by(|a, b| a.worker.rate().total_cmp(&b.worker.rate()));
+        if let Some(member) = slowest {
+            member.is_replaced = true;
+            member.abort.abort();
+            self.replacements += 1;
+        }
+    }
+
+    fn sample(&mut self, meter: &mut Meter) {
+        let now = Instant::now();
+        let active = self.members.values().filter(|member| member.worker.is_reading()).count() as u32;
+        let busy: Duration = self.members.values().map(|member| member.worker.busy()).sum();
+        let Some(window) = meter.sample(now, self.transfer.progress.fetched(), busy, active) else { return };
+        let is_busy = window.busy.as_secs_f64() > BUSY_SHARE * f64::from(active) * window.elapsed.as_secs_f64();
+        if is_busy || self.transfer.limiter.is_limited() {
+            return;
+        }
+        let rate = window.bytes as f64 / window.elapsed.as_secs_f64();
+        let remaining_seconds = self.transfer.missing_bytes() as f64 / rate.max(1.0);
+        if remaining_seconds < 4.0 * self.terms.first_byte.as_secs_f64() + 0.1 {
+            return;
+        }
+        let sample = Sample { connections: active, bytes: window.bytes, elapsed: window.elapsed };
+        self.search.observe(now - self.started, sample);
+    }
+}
+
+impl Member {
+    fn tick(&mut self, now: Instant) {
+        let bytes = self.worker.bytes();
+        let new = (bytes - self.last_bytes) as f64 / TICK.as_secs_f64();
+        let old = self.worker.rate();
+        self.worker.set_rate(if old == 0.0 { new } else { 0.7 * old + 0.3 * new });
+        if bytes != self.last_bytes || !self.worker.is_reading() {
+            self.heard_at = now;
+        }
+        self.last_bytes = bytes;
+    }
+}
+
+/// Speeds of the whole download over different windows.
+struct Meter {
+    speed: f64,
+    ticked: (Instant, u64),
+    floor: (Instant, u64),
+    sampled: (Instant, u64, Duration, u32),
+}
+
+struct Window {
+    bytes: u64,
+    elapsed: Duration,
+    busy: Duration,
+}
+
+impl Meter {
+    fn new(bytes: u64) -> Self {
+        let now = Instant::now();
+        Self { speed: 0.0, ticked: (now, bytes), floor: (now, bytes), sampled: (now, bytes, Duration::ZERO, 0) }
+    }
+
+    /// The speed for people: averaged over about a second.
+    fn tick(&mut self, now: Instant, bytes: u64) -> f64 {
+        let elapsed = (now - self.ticked.0).as_secs_f64().max(1e-6);
+        let new = (bytes - self.ticked.1) as f64 / elapsed;
+        self.speed = if self.speed == 0.0 { new } else { 0.8 * self.speed + 0.2 * new };
+        self.ticked = (now, bytes);
+        self.speed
+    }
+
+    fn is_below(&mut self, now: Instant, minimum: u64, window: Duration) -> bool {
+        let elapsed = now - self.floor.0;
+        if elapsed < window {
+            return false;
+        }
+        let is_below = ((bytes_since(self.ticked.1, self.floor.1)) as f64) < minimum as f64 * elapsed.as_secs_f64();
+        self.floor = (now, self.ticked.1);
+        is_below
+    }
+
+    /// The interval since the last call, if the same number of connections was reading at both ends.
+    fn sample(&mut self, now: Instant, bytes: u64, busy: Duration, active: u32) -> Option<Window> {
+        let (since, old_bytes, old_busy, old_active) = self.sampled;
+        self.sampled = (now, bytes, busy, active);
+        let window = Window { bytes: bytes - old_bytes, elapsed: now - since, busy: busy.saturating_sub(old_busy) };
+        (old_active == active && active > 0 && window.bytes > 0).then_some(window)
+    }
+}
+
+fn bytes_since(now: u64, then: u64) -> u64 {
+    now.saturating_sub(then)
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}

@@ -1,0 +1,504 @@
+//! Probe → plan → connections → verify → publish: the life of one download. Read this file first.
+//!
+//! The target is one true version of the origin's bytes, or it does not exist. Two ways lead there: *in ranges*, when
+//! the origin serves them and names its version by a strong validator ([`crate::crew`]), and *as a whole* otherwise
+//! ([`crate::whole`]). When the version changes on the way, everything is thrown away and begun again, a few times;
+//! the last of these attempts asks for one response only, which cannot be a mixture.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+use url::Url;
+
+use crate::crew::{Setback, Terms, fetch_all};
+use crate::error::{Error, Result, shown};
+use crate::hash::{Algorithm, GROUP_BYTES, GroupHasher, Proof, ProofKind};
+use crate::journal::{Identity, Journal, Recovered};
+use crate::limit::TaskLimiter;
+use crate::net::hot::HOT_BYTES;
+use crate::net::proxy::Proxy;
+use crate::net::{Client, FetchSpec};
+use crate::plan::{group_bytes, group_count};
+use crate::probe::{Answer, Content, Version, judge};
+use crate::progress::{Progress, State};
+use crate::request::{Request, Source};
+use crate::retry::{backoff, jitter};
+use crate::sink::PartFile;
+use crate::transfer::{Start, Transfer};
+use crate::whole::{Bounds, fetch_whole};
+
+/// After so many changes of version under way one response is asked for, and after one more the download fails.
+const CHANGES_BEFORE_WHOLE: u32 = 2;
+
+/// What a download needs from its engine.
+#[derive(Clone)]
+pub struct Context {
+    /// The shared HTTP client.
+    pub client: Client,
+    /// The task's rate limit.
+    pub limiter: TaskLimiter,
+    /// The task's numbers.
+    pub progress: Arc<Progress>,
+    /// In whose name connections are taken.
+    pub holder: crate::limit::PermitHolder,
+    /// Every task the download spawns, so that whoever drops the download can wait for their files to be closed.
+    pub spawned: TaskTracker,
+}
+
+/// A finished download.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The published file.
+    pub path: std::path::PathBuf,
+    /// Its length.
+    pub size: u64,
+    /// Hex digests.
+    pub digests: Vec<(Algorithm, String)>,
+    /// From start to publication.
+    pub elapsed: Duration,
+    /// Bytes an earlier attempt had left.
+    pub resumed_bytes: u64,
+    /// Bytes received by this handle.
+    pub fetched_bytes: u64,
+    /// Most connections at once.
+    pub connections_peak: u32,
+    /// Entity tag of the version.
+    pub etag: Option<String>,
+    /// `Content-Type` of the first answer.
+    pub content_type: Option<String>,
+    /// Where the bytes came from, after redirects.
+    pub final_url: String,
+}
+
+/// Fetches the request's single URL to its target. Dropping the future cancels; the journal stays.
+pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
+    let started = Instant::now();
+    context.progress.set_state(State::Probing);
+    let spec = spec(context, request)?;
+    let part = Arc::new(PartFile::open(&request.target)?);
+    let mut job = Job {
+        context,
+        request,
+        spec,
+        algorithms: request.algorithms(),
+        part,
+        kept: None,
+        is_whole_only: false,
+        facts: None,
+    };
+    job.recover()?;
+    let (size, digests) = job.fetch_until_done().await?;
+    context.progress.set_state(State::Verifying);
+    job.verify(size, &digests)?;
+    job.publish().await?;
+    let facts = job.facts.take().unwrap_or_else(|| Facts::unasked(&job.spec.url));
+    Ok(Outcome {
+        path: request.target.clone(),
+        size,
+        digests,
+        elapsed: started.elapsed(),
+        resumed_bytes: context.progress.resumed(),
+        fetched_bytes: context.progress.fetched(),
+        connections_peak: context.progress.connections_peak(),
+        etag: facts.etag,
+        content_type: facts.content_type,
+        final_url: facts.final_url,
+    })
+}
+
+fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
+    let Source::Single { url } = &request.source else {
+        return Err(Error::InvalidRequest("a playlist is no single file".to_owned()));
+    };
+    let mut spec = FetchSpec::new(context.client.check_url(url)?.url().clone());
+    spec.headers = request.headers.clone();
+    spec.cookies = request.cookies.clone();
+    spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
+    spec.connect_timeout = request.connect_timeout;
+    spec.header_timeout = request.idle_timeout;
+    spec.max_redirects = request.max_redirects;
+    spec.holder = Some(context.holder.clone());
+    Ok(spec)
+}
+
+/// What the first answer said, for the outcome.
+struct Facts {
+    etag: Option<String>,
+    content_type: Option<String>,
+    final_url: String,
+}
+
+impl Facts {
+    fn of(answer: &Answer) -> Self {
+        let content_type = answer.response.headers.get(http::header::CONTENT_TYPE);
+        Self {
+            etag: answer.version.etag.clone(),
+            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            final_url: answer.response.final_url.to_string(),
+        }
+    }
+
+    fn unasked(url: &Url) -> Self {
+        Self { etag: None, content_type: None, final_url: url.to_string() }
+    }
+}
+
+/// Bytes of an earlier attempt that are still believed.
+struct Kept {
+    journal: Journal,
+    identity: Identity,
+    proofs: Vec<Option<Proof>>,
+}
+
+impl Kept {
+    fn version(&self) -> Version {
+        Version { etag: self.identity.etag.clone(), last_modified: self.identity.last_modified.clone() }
+    }
+
+    /// The first run of missing bytes.
+    fn first_missing(&self) -> Option<std::ops::Range<u64>> {
+        let groups = group_count(self.identity.total);
+        let is_missing = |group: &u32| self.proofs.get(*group as usize).is_none_or(Option::is_none);
+        let first = (0..groups).find(is_missing)?;
+        let end = (first..groups).find(|group| !is_missing(group)).unwrap_or(groups);
+        let start = group_bytes(first, self.identity.total).start;
+        Some(start..group_bytes(end - 1, self.identity.total).end)
+    }
+
+    fn bytes(&self) -> u64 {
+        let present = self.proofs.iter().enumerate().filter(|(_, proof)| proof.is_some());
+        present
+            .map(|(group, _)| group_bytes(group as u32, self.identity.total))
+            .map(|bytes| bytes.end - bytes.start)
+            .sum()
+    }
+}
+
+struct Job<'a> {
+    context: &'a Context,
+    request: &'a Request,
+    spec: FetchSpec,
+    algorithms: Vec<Algorithm>,
+    part: Arc<PartFile>,
+    kept: Option<Kept>,
+    is_whole_only: bool,
+    facts: Option<Facts>,
+}
+
+impl Job<'_> {
+    /// Reads the journal and believes what the part file confirms.
+    fn recover(&mut self) -> Result<()> {
+        let (journal, recovered) = Journal::open(&self.part)?;
+        let wanted = ProofKind::for_algorithms(&self.algorithms);
+        let Some(recovered) = recovered.filter(|found| found.identity.proof_kind == wanted) else {
+            journal.remove()?;
+            return Ok(());
+        };
+        let proofs = confirm(&self.part, &recovered)?;
+        self.kept = Some(Kept { journal, identity: recovered.identity, proofs });
+        Ok(())
+    }
+
+    async fn fetch_until_done(&mut self) -> Result<(u64, Vec<(Algorithm, String)>)> {
+        let mut changes = 0;
+        loop {
+            match self.attempt().await {
+                Ok(done) => return Ok(done),
+                Err(Setback::Failed(error)) => return Err(error),
+                Err(Setback::RangeIgnored) => self.is_whole_only = true,
+                Err(Setback::Changed(detail)) => {
+                    changes += 1;
+                    if changes > CHANGES_BEFORE_WHOLE + 1 {
+                        return Err(Error::changed(&self.spec.url, detail));
+                    }
+                    self.is_whole_only = changes > CHANGES_BEFORE_WHOLE;
+                }
+            }
+            self.kept = None;
+        }
+    }
+
+    /// One go at the file, from what is kept. Afterwards nothing is kept.
+    async fn attempt(&mut self) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
+        if self.kept.as_ref().is_some_and(|kept| kept.first_missing().is_none())
+            && let Some(kept) = self.kept.take()
+        {
+            let transfer = self.transfer(kept, Duration::ZERO, self.spec.url.clone());
+            return Ok((transfer.total, transfer.digests()?));
+        }
+        let answer = self.probe().await?;
+        self.facts = Some(Facts::of(&answer));
+        self.context.progress.set_state(State::Running);
+        if let Some(kept) = self.kept.take() {
+            if let Content::Part { total, .. } = &answer.content {
+                let same_total = total.is_none_or(|total| total == kept.identity.total);
+                if !same_total || kept.version().contradiction(&answer.version).is_some() {
+                    return Err(Setback::Changed("it is another version than the journal's".to_owned()));
+                }
+                return self.in_ranges(kept, answer).await;
+            }
+            // The whole file came instead: the kept bytes are of no use, the answer is.
+        }
+        match &answer.content {
+            Content::Part { bytes, total: Some(total) }
+                if bytes.start == 0 && answer.version.is_strong() && !self.is_whole_only =>
+            {
+                let kept = self.begin(*total, &answer.version)?;
+                self.in_ranges(kept, answer).await
+            }
+            Content::Part { bytes, total: Some(total) } if *bytes == (0..*total) => {
+                let total = *total;
+                self.as_whole(answer, Some(total)).await
+            }
+            Content::Part { .. } => {
+                self.is_whole_only = true;
+                let answer = self.probe().await?;
+                match answer.content {
+                    Content::Whole(total) => self.as_whole(answer, total).await,
+                    Content::Part { .. } => Err(Error::lied(&answer.response.final_url, "it sends parts only").into()),
+                }
+            }
+            Content::Whole(total) => {
+                let total = *total;
+                self.as_whole(answer, total).await
+            }
+        }
+    }
+
+    /// The first answer, tried as often as the request allows.
+    async fn probe(&self) -> Result<Answer, Setback> {
+        let mut spec = self.spec.clone();
+        let limit = self.request.max_range_bytes;
+        spec.range = match &self.kept {
+            _ if self.is_whole_only => None,
+            Some(kept) => kept.first_missing().map(|missing| {
+                let length = (missing.end - missing.start).min(limit.unwrap_or(u64::MAX));
+                (missing.start, Some(missing.start + length - 1))
+            }),
+            None => Some((0, limit.map(|limit| limit - 1))),
+        };
+        spec.if_range = self.kept.as_ref().and_then(|kept| kept.version().if_range().map(str::to_owned));
+        let mut failures = 0;
+        loop {
+            let answered = match self.context.client.get(&spec).await {
+                Ok(response) => judge(response, spec.range),
+                Err(error) => Err(error),
+            };
+            let error = match answered {
+                Ok(answer) => return Ok(answer),
+                // An empty file has no range, and a journal's range may be behind the end of another version.
+                Err(Error::HttpStatus { status: 416, .. }) if spec.range.is_some() => {
+                    if self.kept.is_some() {
+                        return Err(Setback::Changed("it no longer has the asked range".to_owned()));
+                    }
+                    spec.range = None;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            failures += 1;
+            if !error.retryable() || failures > self.request.retries {
+                return Err(error.into());
+            }
+            let asked = if let Error::HttpStatus { retry_after, .. } = &error { *retry_after } else { None };
+            let pause = backoff(failures, asked, jitter());
+            if matches!(error, Error::HttpStatus { status: 429 | 503, .. }) {
+                self.context.client.push_back(spec.url.host_str().unwrap_or_default(), pause);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Starts part file and journal anew for this version.
+    fn begin(&self, total: u64, version: &Version) -> Result<Kept> {
+        self.check_size(total)?;
+        let (mut journal, _) = Journal::open(&self.part)?;
+        self.part.set_length(0)?;
+        let identity = Identity {
+            total,
+            etag: version.etag.clone(),
+            last_modified: version.last_modified.clone(),
+            proof_kind: ProofKind::for_algorithms(&self.algorithms),
+            url_hash: *blake3::hash(shown(&self.spec.url).as_bytes()).as_bytes(),
+        };
+        journal.begin(&self.part, &identity)?;
+        self.part.reserve(total)?;
+        Ok(Kept { journal, identity, proofs: Vec::new() })
+    }
+
+    async fn in_ranges(&self, kept: Kept, answer: Answer) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
+        self.check_size(kept.identity.total)?;
+        let first_byte = answer.response.first_byte;
+        let transfer = self.transfer(kept, first_byte, answer.response.final_url.clone());
+        let terms = Terms {
+            connections: self.request.connections.map(|connections| connections as u32),
+            retries: self.request.retries,
+            idle_timeout: self.request.idle_timeout,
+            minimum_speed: self.request.minimum_speed,
+            first_byte,
+        };
+        if !transfer.is_complete() {
+            fetch_all(&transfer, terms, answer, &self.context.spawned).await?;
+        }
+        let total = transfer.total;
+        let digests = tokio::task::spawn_blocking(move || transfer.digests()).await;
+        Ok((total, digests.map_err(|cause| Error::InvalidRequest(cause.to_string()))??))
+    }
+
+    fn transfer(&self, kept: Kept, first_byte: Duration, url: Url) -> Arc<Transfer> {
+        let version = kept.version();
+        let resumed = kept.bytes();
+        self.context.progress.set_total(Some(kept.identity.total));
+        self.context.progress.restart_from(resumed);
+        Transfer::new(Start {
+            client: self.context.client.clone(),
+            spec: self.spec.clone(),
+            url,
+            version,
+            total: kept.identity.total,
+            max_range_bytes: self.request.max_range_bytes,
+            limiter: self.context.limiter.clone(),
+            progress: self.context.progress.clone(),
+            part: self.part.clone(),
+            journal: kept.journal,
+            proofs: kept.proofs,
+            algorithms: self.algorithms.clone(),
+            first_byte,
+        })
+    }
+
+    async fn as_whole(&self, answer: Answer, total: Option<u64>) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
+        // No journal: without ranges or a validator there is nothing to continue from.
+        Journal::open(&self.part)?.0.remove()?;
+        let bounds = Bounds {
+            limiter: &self.context.limiter,
+            progress: &self.context.progress,
+            idle_timeout: self.request.idle_timeout,
+            minimum_speed: self.request.minimum_speed,
+            max_bytes: self.request.max_bytes,
+        };
+        let mut next = Some((answer, total));
+        let mut failures = 0;
+        loop {
+            let (answer, total) = match next.take() {
+                Some(given) => given,
+                None => {
+                    let answer = self.probe().await?;
+                    let total = match &answer.content {
+                        Content::Whole(total) => *total,
+                        Content::Part { bytes, total: Some(total) } if *bytes == (0..*total) => Some(*total),
+                        Content::Part { .. } => {
+                            return Err(Error::lied(&answer.response.final_url, "it sends parts only").into());
+                        }
+                    };
+                    (answer, total)
+                }
+            };
+            if let Some(total) = total {
+                self.check_size(total)?;
+            }
+            self.context.progress.set_total(total);
+            self.context.progress.restart_from(0);
+            self.context.progress.set_connections(1);
+            match fetch_whole(&self.part, answer.response, total, &self.algorithms, &bounds).await {
+                Ok((size, digests)) => {
+                    self.check_size(size)?;
+                    return Ok((size, digests));
+                }
+                Err(error)
+                    if error.retryable()
+                        && !matches!(error, Error::DiskFull { .. })
+                        && failures < self.request.retries =>
+                {
+                    failures += 1;
+                    tokio::time::sleep(backoff(failures, None, jitter())).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn check_size(&self, total: u64) -> Result<()> {
+        if let Some(limit) = self.request.max_bytes
+            && total > limit
+        {
+            return Err(Error::LimitExceeded { what: format!("the size of {total} bytes"), limit });
+        }
+        match self.request.expected_size {
+            Some(expected) if expected != total => {
+                Err(Error::lied(&self.spec.url, format!("it has {total} bytes, promised were {expected}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn verify(&self, size: u64, digests: &[(Algorithm, String)]) -> Result<()> {
+        self.check_size(size)?;
+        let Some((algorithm, expected)) = &self.request.expected_digest else { return Ok(()) };
+        let actual =
+            digests.iter().find(|(computed, _)| computed == algorithm).map(|(_, hex)| hex.as_str()).unwrap_or_default();
+        if actual.eq_ignore_ascii_case(expected) {
+            return Ok(());
+        }
+        // Wrong bytes are worth nothing: the next attempt must not continue them.
+        Journal::open(&self.part)?.0.remove()?;
+        Err(Error::DigestMismatch {
+            path: self.request.target.display().to_string(),
+            algorithm: algorithm.name(),
+            expected: expected.to_ascii_lowercase(),
+            actual: actual.to_owned(),
+        })
+    }
+
+    async fn publish(&self) -> Result<()> {
+        let (part, durable) = (self.part.clone(), self.request.durable);
+        let published = tokio::task::spawn_blocking(move || {
+            part.publish(durable)?;
+            let journal = crate::journal::journal_path(part.target());
+            match std::fs::remove_file(&journal) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Error::storage("remove the journal", &journal, &cause))
+                }
+                _ => Ok(()),
+            }
+        });
+        published.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
+    }
+}
+
+/// The proofs to believe: all of them in the boot that wrote them, except that the last one is looked at; after
+/// another boot only those whose bytes still hash to them.
+fn confirm(part: &PartFile, recovered: &Recovered) -> Result<Vec<Option<Proof>>> {
+    let mut proofs = recovered.proofs.clone();
+    let total = recovered.identity.total;
+    let last = proofs.iter().rposition(Option::is_some);
+    for group in 0..proofs.len() {
+        let Some(claimed) = proofs[group] else { continue };
+        if !recovered.is_other_boot && Some(group) != last {
+            continue;
+        }
+        if prove(part, recovered.identity.proof_kind, group as u32, total)? != Some(claimed) {
+            proofs[group] = None;
+        }
+    }
+    Ok(proofs)
+}
+
+/// Hashes a group from the file; `None` when the file is too short.
+fn prove(part: &PartFile, kind: ProofKind, group: u32, total: u64) -> Result<Option<Proof>> {
+    let bytes = group_bytes(group, total);
+    debug_assert!(bytes.end - bytes.start <= GROUP_BYTES);
+    let mut hasher = GroupHasher::new(kind, bytes.start, total);
+    let mut buffer = vec![0; HOT_BYTES];
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let length = (bytes.end - at).min(HOT_BYTES as u64) as usize;
+        if part.read_at(&mut buffer[..length], at).is_err() {
+            return Ok(None);
+        }
+        hasher.update(&buffer[..length]);
+        at += length as u64;
+    }
+    Ok(Some(hasher.finish()))
+}

@@ -1,0 +1,441 @@
+//! The engine of a process and the handles of its tasks.
+//!
+//! One [`Engine`] owns one runtime, one client and one set of limits. [`Engine::submit`] returns a [`Handle`] at once;
+//! endings are announced through one event descriptor, so that an event loop needs no thread per task.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{HeaderMap, HeaderValue};
+use parking_lot::{Condvar, Mutex};
+use rustix::event::EventfdFlags;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::download::{Context, Outcome, download};
+use crate::error::{Error, Result};
+use crate::guard::EgressPolicy;
+use crate::limit::{ConnectionPermits, PermitHolder, RateLimits, TaskLimiter};
+use crate::net::Client;
+use crate::net::connector::Connector;
+use crate::net::tls::TlsSettings;
+use crate::progress::{Progress, Snapshot, State};
+use crate::request::{Request, Source};
+
+/// How an engine is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Hosts, addresses or networks that may be reached although they are not public.
+    pub egress_allow: Vec<String>,
+    /// Roots in addition to the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// Connections in use at once.
+    pub max_connections: u32,
+    /// Of these, to one host.
+    pub max_connections_per_host: u32,
+    /// Bytes per second of all tasks.
+    pub rate_limit: Option<u64>,
+    /// Default `User-Agent`.
+    pub user_agent: String,
+    /// Threads of the runtime; `None` is one more than cores, at most five.
+    pub worker_threads: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            egress_allow: Vec::new(),
+            ca_file: None,
+            max_connections: 256,
+            max_connections_per_host: 16,
+            rate_limit: None,
+            user_agent: format!("vasset/{}", env!("CARGO_PKG_VERSION")),
+            worker_threads: None,
+        }
+    }
+}
+
+/// One per process. Dropping it cancels every task.
+pub struct Engine {
+    shared: Arc<Shared>,
+    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+}
+
+struct Shared {
+    client: Client,
+    rates: RateLimits,
+    permits: ConnectionPermits,
+    tasks: Mutex<BTreeMap<u64, Arc<Task>>>,
+    next_id: Mutex<u64>,
+    completions: Completions,
+    process: u32,
+    spawner: tokio::runtime::Handle,
+}
+
+/// The ids that ended, and the descriptor that is readable while there are any.
+struct Completions {
+    ended: Mutex<VecDeque<u64>>,
+    event: OwnedFd,
+}
+
+/// What a task is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Run,
+    Pause,
+    Cancel,
+}
+
+struct Task {
+    id: u64,
+    progress: Arc<Progress>,
+    order: watch::Sender<Order>,
+    limiter: TaskLimiter,
+    holder: PermitHolder,
+    request: Mutex<Request>,
+    outcome: Mutex<Option<Result<Outcome>>>,
+    ended: Condvar,
+}
+
+/// A task; cheap to clone. Dropping it does not stop the task.
+#[derive(Clone)]
+pub struct Handle {
+    task: Arc<Task>,
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Starts the runtime. Nothing is connected and no certificate is read before the first request.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let cannot = |cause: &dyn std::fmt::Display| Error::InvalidRequest(format!("the engine cannot start: {cause}"));
+        let policy = EgressPolicy::new(&settings.egress_allow)?;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.worker_threads.unwrap_or(cores.min(4) + 1).max(1))
+            .thread_name("vasset-engine")
+            .enable_all()
+            .build()
+            .map_err(|cause| cannot(&cause))?;
+        let user_agent = HeaderValue::from_str(&settings.user_agent).map_err(|cause| cannot(&cause))?;
+        let permits = ConnectionPermits::new(settings.max_connections, settings.max_connections_per_host);
+        let connector = Connector::new(policy, TlsSettings::new(settings.ca_file.as_deref()));
+        let rates = RateLimits::new();
+        rates.set_global(settings.rate_limit);
+        let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
+        let event = rustix::event::eventfd(0, flags).map_err(|cause| cannot(&cause))?;
+        let shared = Shared {
+            client: Client::new(connector, permits.clone(), user_agent),
+            rates,
+            permits,
+            tasks: Mutex::default(),
+            next_id: Mutex::new(1),
+            completions: Completions { ended: Mutex::default(), event },
+            process: std::process::id(),
+            spawner: runtime.handle().clone(),
+        };
+        Ok(Self { shared: Arc::new(shared), runtime: Mutex::new(Some(runtime)) })
+    }
+
+    /// Starts the request and returns at once. Errors here are the request's own; everything else ends the handle.
+    pub fn submit(&self, request: Request) -> Result<Handle> {
+        self.shared.check_process()?;
+        if self.runtime.lock().is_none() {
+            return Err(Error::Cancelled);
+        }
+        request.validate()?;
+        let host = match &request.source {
+            Source::Fragments(list) if list.is_empty() => String::new(),
+            source => self.shared.client.check_url(source.url())?.host().to_string(),
+        };
+        let id = {
+            let mut next = self.shared.next_id.lock();
+            *next += 1;
+            *next - 1
+        };
+        let task = Arc::new(Task {
+            id,
+            progress: Arc::new(Progress::default()),
+            order: watch::Sender::new(Order::Run),
+            limiter: self.shared.rates.task(&host, request.rate_limit, request.weight),
+            holder: self.shared.permits.holder(request.weight),
+            request: Mutex::new(request),
+            outcome: Mutex::new(None),
+            ended: Condvar::new(),
+        });
+        self.shared.tasks.lock().insert(id, task.clone());
+        self.shared.start(&task);
+        Ok(Handle { task, shared: self.shared.clone() })
+    }
+
+    /// The numbers of every task that has not ended, oldest first.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        let tasks: Vec<Arc<Task>> = self.shared.tasks.lock().values().cloned().collect();
+        tasks.iter().map(|task| task.progress.snapshot(task.id)).collect()
+    }
+
+    /// Changes what is given, at once and for running tasks too; a rate of 0 removes the limit.
+    pub fn set_limits(&self, rate: Option<u64>, connections: Option<u32>, per_host: Option<u32>) -> Result<()> {
+        self.shared.check_process()?;
+        if let Some(rate) = rate {
+            self.shared.rates.set_global(Some(rate).filter(|rate| *rate > 0));
+        }
+        if connections.is_some() || per_host.is_some() {
+            self.shared.permits.set_limits(connections, per_host);
+        }
+        Ok(())
+    }
+
+    /// Bounds what all tasks together take from one host.
+    pub fn set_host_limit(&self, host: &str, rate: Option<u64>) -> Result<()> {
+        self.shared.check_process()?;
+        self.shared.rates.set_host(host, rate.filter(|rate| *rate > 0));
+        Ok(())
+    }
+
+    /// Readable while [`Engine::drain_completions`] has something.
+    pub fn completion_fd(&self) -> RawFd {
+        self.shared.completions.event.as_raw_fd()
+    }
+
+    /// The ids that ended since the last call, in the order they ended.
+    pub fn drain_completions(&self) -> Vec<u64> {
+        let mut ended = self.shared.completions.ended.lock();
+        let mut count = [0; 8];
+        let _ = rustix::io::read(self.shared.completions.event.as_fd(), &mut count);
+        ended.drain(..).collect()
+    }
+
+    /// The egress-checked HTTP client, for what belongs to downloads but is none.
+    pub fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// Where the engine's tasks run.
+    pub fn spawner(&self) -> &tokio::runtime::Handle {
+        &self.shared.spawner
+    }
+
+    /// Whether this process made the engine.
+    pub fn check_process(&self) -> Result<()> {
+        self.shared.check_process()
+    }
+
+    /// Cancels every task, waits until their journals are written, and ends the runtime. Idempotent.
+    pub fn close(&self) {
+        if self.shared.check_process().is_err() {
+            // The threads are in the parent; there is nothing to stop and nobody to wait for.
+            std::mem::forget(self.runtime.lock().take());
+            return;
+        }
+        let tasks: Vec<Arc<Task>> = self.shared.tasks.lock().values().cloned().collect();
+        tasks.iter().for_each(|task| task.command(Order::Cancel));
+        tasks.iter().for_each(|task| {
+            task.wait(Some(Duration::from_secs(5)));
+        });
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn check_process(&self) -> Result<()> {
+        if self.process == std::process::id() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    fn start(self: &Arc<Self>, task: &Arc<Task>) {
+        let (shared, task) = (self.clone(), task.clone());
+        self.spawner.spawn(async move {
+            let outcome = shared.drive(&task).await;
+            shared.end(&task, outcome);
+        });
+    }
+
+    /// Runs the task, and again after each pause.
+    async fn drive(&self, task: &Task) -> Result<Outcome> {
+        let mut orders = task.order.subscribe();
+        loop {
+            let order = *orders.borrow_and_update();
+            match order {
+                Order::Cancel => return Err(Error::Cancelled),
+                Order::Pause => {
+                    task.progress.set_state(State::Paused);
+                    if orders.changed().await.is_err() {
+                        return Err(Error::Cancelled);
+                    }
+                }
+                Order::Run => {
+                    let request = task.request.lock().clone();
+                    let spawned = TaskTracker::new();
+                    let outcome = tokio::select! {
+                        biased;
+                        _ = orders.wait_for(|order| *order != Order::Run) => None,
+                        outcome = self.run(task, &request, &spawned) => Some(outcome),
+                    };
+                    // Connections that were cut off still hold the part file's lock until they have been dropped.
+                    spawned.close();
+                    spawned.wait().await;
+                    if let Some(outcome) = outcome {
+                        return outcome;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run(&self, task: &Task, request: &Request, spawned: &TaskTracker) -> Result<Outcome> {
+        let context = Context {
+            client: self.client.clone(),
+            limiter: task.limiter.clone(),
+            progress: task.progress.clone(),
+            holder: task.holder.clone(),
+            spawned: spawned.clone(),
+        };
+        let work = async {
+            match &request.source {
+                Source::Single { .. } => download(&context, request).await,
+                Source::Hls { .. } | Source::Dash { .. } | Source::Fragments(_) => {
+                    Err(Error::Unsupported("a playlist".to_owned()))
+                }
+            }
+        };
+        match request.timeout {
+            None => work.await,
+            Some(timeout) => tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
+                let place = request.target.display().to_string();
+                Err(Error::Timeout { what: "the download", place, seconds: timeout.as_secs_f64() })
+            }),
+        }
+    }
+
+    fn end(&self, task: &Task, outcome: Result<Outcome>) {
+        task.progress.set_state(match &outcome {
+            Ok(_) => State::Completed,
+            Err(Error::Cancelled) => State::Cancelled,
+            Err(_) => State::Failed,
+        });
+        self.tasks.lock().remove(&task.id);
+        *task.outcome.lock() = Some(outcome);
+        task.ended.notify_all();
+        self.completions.ended.lock().push_back(task.id);
+        let _ = rustix::io::write(self.completions.event.as_fd(), &1_u64.to_ne_bytes());
+    }
+}
+
+impl Task {
+    fn command(&self, order: Order) {
+        self.order.send_if_modified(|current| {
+            let changes = *current != order && *current != Order::Cancel;
+            if changes {
+                *current = order;
+            }
+            changes
+        });
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> Option<Result<Outcome>> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut outcome = self.outcome.lock();
+        while outcome.is_none() {
+            match deadline {
+                None => self.ended.wait(&mut outcome),
+                Some(deadline) if self.ended.wait_until(&mut outcome, deadline).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        outcome.clone()
+    }
+}
+
+impl Handle {
+    /// Number within the engine, as [`Engine::drain_completions`] reports it.
+    pub fn id(&self) -> u64 {
+        self.task.id
+    }
+
+    /// Stops the task; its journal stays. Harmless when it has ended.
+    pub fn cancel(&self) {
+        self.task.command(Order::Cancel);
+    }
+
+    /// Closes the task's connections until [`Handle::resume`].
+    pub fn pause(&self) {
+        self.task.command(Order::Pause);
+    }
+
+    /// Goes on after a pause.
+    pub fn resume(&self) {
+        self.task.command(Order::Run);
+    }
+
+    /// Changes what is given; a rate of 0 removes the task's own limit.
+    pub fn set_limits(&self, rate: Option<u64>, weight: Option<u32>) -> Result<()> {
+        self.shared.check_process()?;
+        if let Some(rate) = rate {
+            self.task.limiter.set_rate(Some(rate).filter(|rate| *rate > 0));
+        }
+        if let Some(weight) = weight {
+            self.task.limiter.set_weight(weight);
+            self.task.holder.set_weight(weight);
+        }
+        Ok(())
+    }
+
+    /// Runs an ended task again under a new URL; what is on disk counts when the origin confirms its version.
+    pub fn refresh(&self, url: String, headers: Option<HeaderMap>, cookies: Option<String>) -> Result<()> {
+        self.shared.check_process()?;
+        self.shared.client.check_url(&url)?;
+        let mut outcome = self.task.outcome.lock();
+        if !matches!(*outcome, Some(Err(_))) {
+            return Err(Error::InvalidRequest("only a task that ended with an error can be refreshed".to_owned()));
+        }
+        {
+            let mut request = self.task.request.lock();
+            match &mut request.source {
+                Source::Single { url: old } | Source::Hls { url: old } | Source::Dash { url: old } => *old = url,
+                Source::Fragments(_) => return Err(Error::Unsupported("refreshing a fragment list".to_owned())),
+            }
+            if let Some(headers) = headers {
+                request.headers = headers;
+            }
+            if cookies.is_some() {
+                request.cookies = cookies;
+            }
+        }
+        *outcome = None;
+        self.task.order.send_replace(Order::Run);
+        self.task.progress.set_state(State::Queued);
+        self.shared.tasks.lock().insert(self.task.id, self.task.clone());
+        self.shared.start(&self.task);
+        Ok(())
+    }
+
+    /// Blocks until the task ends; `None` when `timeout` passed first.
+    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Outcome>> {
+        self.task.wait(timeout)
+    }
+
+    /// How the task ended, if it has.
+    pub fn outcome(&self) -> Option<Result<Outcome>> {
+        self.task.outcome.lock().clone()
+    }
+
+    /// Whether this process made the engine.
+    pub fn check_process(&self) -> Result<()> {
+        self.shared.check_process()
+    }
+
+    /// The task's numbers, also after its end.
+    pub fn snapshot(&self) -> Snapshot {
+        self.task.progress.snapshot(self.task.id)
+    }
+}

@@ -1,0 +1,216 @@
+//! One connection at work: ask for a range, check the answer, stream it into the file group by group.
+//!
+//! Every answer is checked against what was asked and against the version the download began with. A body that ends
+//! early is not an error while it brought something: the rest is asked for again, in a new range.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result, shown};
+use crate::net::Body;
+use crate::net::hot::HOT_BYTES;
+use crate::plan::{Span, group_bytes};
+use crate::probe::{Answer, Content, judge};
+use crate::transfer::{Phase, Piece, Transfer, Worker};
+
+/// A 206 may begin earlier than asked; more than this is thrown away for nobody.
+const LONGEST_PREFIX_BYTES: u64 = 8 * 1024 * 1024;
+/// The kernel wakes a reader when this much time's worth of bytes has come, or a full buffer.
+const WAKE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Why a connection stopped before its work was done.
+#[derive(Debug)]
+pub enum Interrupt {
+    /// An error, perhaps a passing one.
+    Failed(Error),
+    /// The origin sent the whole file where a range was asked.
+    RangeIgnored,
+    /// The origin's file is another version than the one on disk.
+    Changed(String),
+}
+
+impl From<Error> for Interrupt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+enum Streamed {
+    BodyEnded,
+    NothingLeft,
+}
+
+/// Works until no groups are left for this connection, or it is retired.
+pub async fn work(transfer: Arc<Transfer>, worker: Arc<Worker>, first: Option<Answer>) -> Result<(), Interrupt> {
+    let mut given = first;
+    loop {
+        let Some(span) = transfer.current_span(&worker).or_else(|| transfer.next_span(&worker)) else { return Ok(()) };
+        while let Some(group) = span.claim() {
+            let mut piece = Some(transfer.begin(&worker, group));
+            let fetched = fetch(&transfer, &worker, &span, &mut piece, given.take()).await;
+            if let Some(unfinished) = piece {
+                transfer.save(&worker, unfinished);
+            }
+            let is_wanted = fetched?;
+            if worker.is_retired() || is_wanted {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Fetches from the piece's position on until the span is used up; whether the connection is wanted elsewhere.
+async fn fetch(
+    transfer: &Transfer,
+    worker: &Worker,
+    span: &Span,
+    piece: &mut Option<Piece>,
+    mut given: Option<Answer>,
+) -> Result<bool, Interrupt> {
+    loop {
+        let Some(current) = piece.as_ref() else { return Ok(false) };
+        let first = current.position;
+        worker.enter(Phase::Requesting);
+        let answer = match given.take() {
+            Some(answer) => answer,
+            None => ask(transfer, first, last_byte(transfer, span, current)).await?,
+        };
+        let begins = check(transfer, &answer)?;
+        if begins > first {
+            return Err(Interrupt::Failed(Error::lied(&answer.response.final_url, "its part begins too late")));
+        }
+        let url = answer.response.final_url.clone();
+        let mut body = answer.response.body;
+        skip(&mut body, first - begins).await?;
+        match stream(transfer, worker, span, piece, &mut body).await? {
+            Streamed::NothingLeft => return Ok(body.is_wanted()),
+            Streamed::BodyEnded => {
+                if piece.as_ref().is_some_and(|piece| piece.position == first) {
+                    return Err(Interrupt::Failed(Error::Truncated {
+                        place: shown(&url),
+                        detail: "the answer brought no byte".to_owned(),
+                    }));
+                }
+                let is_between_groups = piece
+                    .as_ref()
+                    .is_some_and(|piece| piece.position == group_bytes(piece.group, transfer.total).start);
+                if is_between_groups && body.is_wanted() {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+fn last_byte(transfer: &Transfer, span: &Span, piece: &Piece) -> u64 {
+    let end = span.unclaimed().end.max(piece.group + 1);
+    let end = group_bytes(end - 1, transfer.total).end;
+    end.min(piece.position.saturating_add(transfer.max_range_bytes)) - 1
+}
+
+async fn ask(transfer: &Transfer, first: u64, last: u64) -> Result<Answer, Interrupt> {
+    let mut spec = transfer.spec.clone();
+    spec.url = transfer.url.lock().clone();
+    spec.range = Some((first, Some(last)));
+    spec.if_range =
+        transfer.sends_if_range.load(Relaxed).then(|| transfer.version.if_range().map(str::to_owned)).flatten();
+    let response = transfer.client.get(&spec).await?;
+    match judge(response, Some((first, Some(last)))) {
+        Err(Error::HttpStatus { status: 416, .. }) => {
+            Err(Interrupt::Changed("it no longer has the asked range".to_owned()))
+        }
+        judged => Ok(judged?),
+    }
+}
+
+/// The first byte of the body, if the answer is of the right version.
+fn check(transfer: &Transfer, answer: &Answer) -> Result<u64, Interrupt> {
+    if let Some(detail) = transfer.version.contradiction(&answer.version) {
+        return Err(Interrupt::Changed(detail));
+    }
+    let differs = |total: &Option<u64>| total.is_some_and(|total| total != transfer.total);
+    match &answer.content {
+        Content::Part { total, .. } | Content::Whole(total) if differs(total) => {
+            Err(Interrupt::Changed("its length is another one".to_owned()))
+        }
+        Content::Part { bytes, .. } if bytes.end > transfer.total => {
+            Err(Interrupt::Changed("its part ends behind the file".to_owned()))
+        }
+        Content::Part { bytes, .. } => Ok(bytes.start),
+        Content::Whole(_) => Err(Interrupt::RangeIgnored),
+    }
+}
+
+async fn skip(body: &mut Body, mut bytes: u64) -> Result<(), Interrupt> {
+    if bytes > LONGEST_PREFIX_BYTES {
+        return Err(Interrupt::RangeIgnored);
+    }
+    while bytes > 0 {
+        let (_, read) = body.read_hot(bytes.min(HOT_BYTES as u64) as usize).await?;
+        if read == 0 {
+            let detail = "it ended before the asked bytes".to_owned();
+            return Err(Interrupt::Failed(Error::Truncated { place: body.host().to_owned(), detail }));
+        }
+        bytes -= read as u64;
+    }
+    Ok(())
+}
+
+async fn stream(
+    transfer: &Transfer,
+    worker: &Worker,
+    span: &Span,
+    piece: &mut Option<Piece>,
+    body: &mut Body,
+) -> Result<Streamed, Interrupt> {
+    let mut since = Instant::now();
+    let mut received = 0_u64;
+    while let Some(current) = piece.as_mut() {
+        let limit = (current.end - current.position).min(HOT_BYTES as u64) as usize;
+        let limit = if transfer.limiter.is_limited() {
+            worker.enter(Phase::Waiting);
+            transfer.limiter.take(limit).await
+        } else {
+            limit
+        };
+        worker.enter(Phase::Reading);
+        let (hot, read) = body.read_hot(limit).await?;
+        if read < limit {
+            transfer.limiter.refund(limit - read);
+        }
+        if read == 0 {
+            return Ok(Streamed::BodyEnded);
+        }
+        let arrived = Instant::now();
+        transfer.write(worker, current, &hot[..read])?;
+        worker.add_busy(arrived.elapsed());
+        drop(hot);
+        received += read as u64;
+        if let Some(finished) = piece.take_if(|piece| piece.position == piece.end) {
+            transfer.finish(worker, finished)?;
+            if worker.is_retired() {
+                return Ok(Streamed::NothingLeft);
+            }
+            let Some(group) = span.claim() else { return Ok(Streamed::NothingLeft) };
+            *piece = Some(transfer.begin(worker, group));
+            body.set_wake_threshold(wake_threshold(received, since.elapsed()));
+            if since.elapsed() > 10 * WAKE_INTERVAL {
+                (since, received) = (Instant::now(), 0);
+            }
+            // A group somebody began and left: what follows in this body is not what is missing.
+            if piece.as_ref().is_some_and(|piece| piece.position != group_bytes(piece.group, transfer.total).start) {
+                return Ok(Streamed::BodyEnded);
+            }
+        } else {
+            body.set_wake_threshold(wake_threshold(received, since.elapsed()));
+        }
+    }
+    Ok(Streamed::NothingLeft)
+}
+
+/// As many bytes as come in [`WAKE_INTERVAL`], at most a full buffer.
+fn wake_threshold(received: u64, elapsed: Duration) -> usize {
+    let per_interval = received as f64 * WAKE_INTERVAL.as_secs_f64() / elapsed.as_secs_f64().max(1e-6);
+    (per_interval as usize).clamp(1, HOT_BYTES)
+}

@@ -1,0 +1,198 @@
+//! The file while it grows and the moment it appears.
+//!
+//! Bytes go to `<target>.part` by positioned writes; the target's name is taken only by [`PartFile::publish`], once,
+//! and never from another file: sync, rename without replacing, sync of the folder.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+
+/// `<target>.part`, locked against every other process and handle.
+#[derive(Debug)]
+pub struct PartFile {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    folder: OwnedFd,
+}
+
+impl PartFile {
+    /// Opens or creates the part file of `target` and locks it.
+    ///
+    /// # Errors
+    /// `TargetExists`, `JournalLocked`, or `Storage` when the folder is missing, read-only or not a folder.
+    pub fn open(target: &Path) -> Result<Self> {
+        let folder_path = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
+        let folder = rustix::fs::open(folder_path, flags, Mode::empty())
+            .map_err(|cause| Error::storage("open the folder", folder_path, &cause.into()))?;
+        let path = with_suffix(target, ".part");
+        let (Some(target_name), Some(part_name)) = (target.file_name(), path.file_name()) else {
+            return Err(Error::InvalidRequest("the target names no file".to_owned()));
+        };
+        loop {
+            match rustix::fs::statat(&folder, target_name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                Ok(_) => return Err(Error::target_exists(target)),
+                Err(cause) => return Err(Error::storage("look for", target, &cause.into())),
+            }
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = rustix::fs::openat(&folder, part_name, flags, Mode::from_raw_mode(0o644))
+                .map_err(|cause| Error::storage("create", &path, &cause.into()))?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(Error::journal_locked(path)),
+                Err(cause) => return Err(Error::storage("lock", &path, &cause.into())),
+            }
+            // Between open and lock the file may have been published by its owner; then the name is another's.
+            let held = rustix::fs::fstat(&file).map_err(|cause| Error::storage("look at", &path, &cause.into()))?;
+            match rustix::fs::statat(&folder, part_name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {
+                    return Ok(Self { file: File::from(file), path, target: target.to_owned(), folder });
+                }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(cause) => return Err(Error::storage("look at", &path, &cause.into())),
+            }
+        }
+    }
+
+    /// Where the bytes are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where they will appear.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Device and inode: a journal belongs to one file, not to a name.
+    pub fn identity(&self) -> Result<(u64, u64)> {
+        let stat =
+            rustix::fs::fstat(&self.file).map_err(|cause| Error::storage("look at", &self.path, &cause.into()))?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Makes the file `total` bytes long with room behind every byte, so that a full disk shows now and not later.
+    /// File systems that cannot reserve get a sparse file.
+    pub fn reserve(&self, total: u64) -> Result<()> {
+        self.set_length(total)?;
+        if total == 0 {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, total) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(cause) => Err(Error::storage("reserve room for", &self.path, &cause.into())),
+        }
+    }
+
+    /// Cuts or extends the file.
+    pub fn set_length(&self, total: u64) -> Result<()> {
+        self.file.set_len(total).map_err(|cause| Error::storage("set the length of", &self.path, &cause))
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.file.write_all_at(bytes, offset).map_err(|cause| Error::storage("write to", &self.path, &cause))
+    }
+
+    /// Fills `buffer` from `offset`.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.file.read_exact_at(buffer, offset).map_err(|cause| Error::storage("read back", &self.path, &cause))
+    }
+
+    /// Gives the finished file its name. Nothing is replaced: if the name was taken meanwhile, the part file stays.
+    pub fn publish(&self, durable: bool) -> Result<()> {
+        let failed = |what: &'static str, cause: Errno| Error::storage(what, &self.target, &cause.into());
+        if durable {
+            self.file.sync_all().map_err(|cause| Error::storage("sync", &self.path, &cause))?;
+        }
+        crate::faultpoint!("K8");
+        let (Some(from), Some(to)) = (self.path.file_name(), self.target.file_name()) else {
+            return Err(Error::InvalidRequest("the target names no file".to_owned()));
+        };
+        match rustix::fs::renameat_with(&self.folder, from, &self.folder, to, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(Error::target_exists(&self.target)),
+            // Some network and FUSE file systems: a hard link does not replace either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                match rustix::fs::linkat(&self.folder, from, &self.folder, to, AtFlags::empty()) {
+                    Ok(()) => {}
+                    Err(Errno::EXIST) => return Err(Error::target_exists(&self.target)),
+                    Err(cause) => return Err(failed("publish", cause)),
+                }
+                rustix::fs::unlinkat(&self.folder, from, AtFlags::empty())
+                    .map_err(|cause| failed("remove the part name of", cause))?;
+            }
+            Err(cause) => return Err(failed("publish", cause)),
+        }
+        crate::faultpoint!("K9");
+        if durable {
+            self.sync_folder()?;
+        }
+        Ok(())
+    }
+
+    fn sync_folder(&self) -> Result<()> {
+        // `O_PATH` descriptors cannot be synced.
+        let folder = rustix::fs::openat(&self.folder, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        folder
+            .and_then(|folder| rustix::fs::fsync(&folder))
+            .map_err(|cause| Error::storage("sync the folder of", &self.target, &cause.into()))
+    }
+}
+
+/// `path` with `suffix` behind its whole name, extension included.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishing_never_replaces_a_file_that_appeared_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("film.mp4");
+        let part = PartFile::open(&target).unwrap();
+        part.write_at(b"ours", 0).unwrap();
+        std::fs::write(&target, b"theirs").unwrap();
+        assert!(matches!(part.publish(true), Err(Error::TargetExists { .. })));
+        assert_eq!(std::fs::read(&target).unwrap(), b"theirs");
+        assert_eq!(std::fs::read(part.path()).unwrap(), b"ours");
+    }
+
+    #[test]
+    fn a_second_handle_on_the_same_target_is_refused_until_the_first_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("film.mp4");
+        let first = PartFile::open(&target).unwrap();
+        assert!(matches!(PartFile::open(&target), Err(Error::JournalLocked { .. })));
+        drop(first);
+        assert!(PartFile::open(&target).is_ok());
+    }
+
+    #[test]
+    fn an_existing_target_a_missing_folder_and_a_symlink_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("film.mp4");
+        std::fs::write(&target, b"x").unwrap();
+        assert!(matches!(PartFile::open(&target), Err(Error::TargetExists { .. })));
+        assert!(matches!(PartFile::open(&folder.path().join("no/film")), Err(Error::Storage { .. })));
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.part")).unwrap();
+        assert!(matches!(PartFile::open(&folder.path().join("link")), Err(Error::Storage { .. })));
+    }
+}

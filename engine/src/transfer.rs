@@ -1,0 +1,496 @@
+//! What the connections of one download share: the plan, the ledger of finished groups, the hashes, the file.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::hash::{Algorithm, GROUP_BYTES, GroupHasher, Proof, ProofKind, Sequential, merge_blake3};
+use crate::journal::Journal;
+use crate::limit::TaskLimiter;
+use crate::net::hot::HOT_BYTES;
+use crate::net::{Client, FetchSpec};
+use crate::plan::{Plan, Span, Victim, choose_theft, group_bytes, group_count};
+use crate::probe::Version;
+use crate::progress::Progress;
+use crate::sink::PartFile;
+
+/// Groups that may be on disk without being in the journal: 4 MiB.
+const MOST_UNRECORDED_GROUPS: usize = 8;
+/// Bytes hashed behind the frontier per finished group, so that nobody stalls on a long catch-up.
+const CATCH_UP_BYTES: u64 = 4 * 1024 * 1024;
+/// Smallest and largest part handed out while groups wait, in groups: 4 MiB and 64 MiB.
+const PART_GROUPS: (f64, f64) = (8.0, 128.0);
+/// A part lasts at least this long on a fast connection, so that the pause between two requests does not count.
+const SHORTEST_PART_SECONDS: f64 = 4.0;
+
+/// A download in ranges.
+pub struct Transfer {
+    /// The HTTP client.
+    pub client: Client,
+    /// Template of every request.
+    pub spec: FetchSpec,
+    /// Where ranges are asked: the end of the redirects, or the original URL again when that has expired.
+    pub url: Mutex<Url>,
+    /// The version all bytes must be of.
+    pub version: Version,
+    /// Length of the file.
+    pub total: u64,
+    /// Upper bound of one request.
+    pub max_range_bytes: u64,
+    /// Off for origins that answer 200 to an `If-Range` they should honour.
+    pub sends_if_range: AtomicBool,
+    /// The task's rate limit.
+    pub limiter: TaskLimiter,
+    /// The task's numbers.
+    pub progress: Arc<Progress>,
+    part: Arc<PartFile>,
+    proof_kind: ProofKind,
+    work: Mutex<Work>,
+    ledger: Mutex<Ledger>,
+    chain: Mutex<Chain>,
+}
+
+struct Work {
+    plan: Plan,
+    partials: HashMap<u32, Piece>,
+    workers: Vec<Arc<Worker>>,
+    wanted_connections: u32,
+    setup_seconds: f64,
+}
+
+struct Ledger {
+    journal: Journal,
+    proofs: Vec<Option<Proof>>,
+    missing: u32,
+    unrecorded: Vec<u32>,
+}
+
+struct Chain {
+    algorithms: Vec<Algorithm>,
+    hashes: Sequential,
+    is_idle: bool,
+}
+
+/// A group being fetched.
+pub struct Piece {
+    /// Which one.
+    pub group: u32,
+    /// The next byte of the file to write.
+    pub position: u64,
+    /// First byte behind the group.
+    pub end: u64,
+    hasher: GroupHasher,
+}
+
+/// What a connection is doing, for the stall check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Connecting or waiting for the head: bounded by its own timeouts.
+    Requesting = 0,
+    /// Waiting for its share of a rate limit.
+    Waiting = 1,
+    /// Waiting for bytes of the body.
+    Reading = 2,
+}
+
+/// One connection as the others see it.
+#[derive(Default)]
+pub struct Worker {
+    /// Number within the download.
+    pub id: u32,
+    span: Mutex<Option<Arc<Span>>>,
+    holding: Mutex<Option<u32>>,
+    group_bytes: AtomicU64,
+    bytes: AtomicU64,
+    busy_nanoseconds: AtomicU64,
+    rate: AtomicU64,
+    phase: AtomicU8,
+    is_retired: AtomicBool,
+}
+
+impl Worker {
+    /// A worker without work.
+    pub fn new(id: u32) -> Arc<Self> {
+        Arc::new(Self { id, ..Self::default() })
+    }
+
+    /// Bytes received so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Time spent hashing and writing.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy_nanoseconds.load(Relaxed))
+    }
+
+    /// Accounts time spent receiving, hashing and writing.
+    pub fn add_busy(&self, time: Duration) {
+        self.busy_nanoseconds.fetch_add(time.as_nanos() as u64, Relaxed);
+    }
+
+    /// Bytes per second lately.
+    pub fn rate(&self) -> f64 {
+        f64::from_bits(self.rate.load(Relaxed))
+    }
+
+    /// Sets the rate; done by the crew's clock.
+    pub fn set_rate(&self, rate: f64) {
+        self.rate.store(rate.to_bits(), Relaxed);
+    }
+
+    /// What it is doing.
+    pub fn is_reading(&self) -> bool {
+        self.phase.load(Relaxed) == Phase::Reading as u8
+    }
+
+    /// Says what it is doing now.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// Asks it to end after the group in its hands.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Relaxed);
+    }
+
+    /// Whether it was asked to end.
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.load(Relaxed)
+    }
+
+    fn unclaimed_groups(&self) -> u32 {
+        self.span.lock().as_ref().map_or(0, |span| {
+            let groups = span.unclaimed();
+            groups.end.saturating_sub(groups.start)
+        })
+    }
+}
+
+/// What a transfer starts from.
+pub struct Start {
+    /// See [`Transfer::client`].
+    pub client: Client,
+    /// See [`Transfer::spec`].
+    pub spec: FetchSpec,
+    /// See [`Transfer::url`].
+    pub url: Url,
+    /// See [`Transfer::version`].
+    pub version: Version,
+    /// See [`Transfer::total`].
+    pub total: u64,
+    /// See [`Transfer::max_range_bytes`].
+    pub max_range_bytes: Option<u64>,
+    /// See [`Transfer::limiter`].
+    pub limiter: TaskLimiter,
+    /// See [`Transfer::progress`].
+    pub progress: Arc<Progress>,
+    /// The open part file.
+    pub part: Arc<PartFile>,
+    /// Its journal, begun or recovered.
+    pub journal: Journal,
+    /// What is on disk already.
+    pub proofs: Vec<Option<Proof>>,
+    /// What to compute.
+    pub algorithms: Vec<Algorithm>,
+    /// From request to head of the first answer.
+    pub first_byte: Duration,
+}
+
+impl Transfer {
+    /// Plans the groups that are missing.
+    pub fn new(start: Start) -> Arc<Self> {
+        let groups = group_count(start.total);
+        let mut proofs = start.proofs;
+        proofs.resize(groups as usize, None);
+        let plan = Plan::new(groups, |group| proofs[group as usize].is_some());
+        let missing = proofs.iter().filter(|proof| proof.is_none()).count() as u32;
+        let hashes = Sequential::new(&start.algorithms, false);
+        let is_idle = hashes.is_idle();
+        Arc::new(Self {
+            client: start.client,
+            spec: start.spec,
+            url: Mutex::new(start.url),
+            version: start.version,
+            total: start.total,
+            max_range_bytes: start.max_range_bytes.unwrap_or(u64::MAX),
+            sends_if_range: AtomicBool::new(true),
+            limiter: start.limiter,
+            progress: start.progress,
+            part: start.part,
+            proof_kind: ProofKind::for_algorithms(&start.algorithms),
+            work: Mutex::new(Work {
+                plan,
+                partials: HashMap::new(),
+                workers: Vec::new(),
+                wanted_connections: 1,
+                setup_seconds: start.first_byte.as_secs_f64().max(0.001),
+            }),
+            ledger: Mutex::new(Ledger { journal: start.journal, proofs, missing, unrecorded: Vec::new() }),
+            chain: Mutex::new(Chain { algorithms: start.algorithms, hashes, is_idle }),
+        })
+    }
+
+    /// Bytes of groups that are not finished.
+    pub fn missing_bytes(&self) -> u64 {
+        u64::from(self.ledger.lock().missing) * GROUP_BYTES
+    }
+
+    /// Whether every group is on disk.
+    pub fn is_complete(&self) -> bool {
+        self.ledger.lock().missing == 0
+    }
+
+    /// Whether groups wait for somebody to take them.
+    pub fn has_waiting(&self) -> bool {
+        self.work.lock().plan.waiting_groups() > 0
+    }
+
+    /// Whether a connection has a tail that is worth stealing.
+    pub fn has_loot(&self) -> bool {
+        let work = self.work.lock();
+        let mean = work.workers.iter().map(|worker| worker.rate()).sum::<f64>() / work.workers.len().max(1) as f64;
+        choose_theft(&work.victims(u32::MAX), mean, work.setup_seconds).is_some()
+    }
+
+    /// Takes notice of a new connection.
+    pub fn admit(&self, worker: &Arc<Worker>) {
+        self.work.lock().workers.push(worker.clone());
+    }
+
+    /// The number of connections that parts are cut for.
+    pub fn want_connections(&self, wanted: u32) {
+        let mut work = self.work.lock();
+        work.wanted_connections = wanted.max(1);
+        if wanted > 1 && work.plan.waiting_groups() == 0 {
+            // The first connection took everything; from now on it keeps a part, and the rest waits in order.
+            let spans: Vec<Arc<Span>> = work.workers.iter().filter_map(|worker| worker.span.lock().clone()).collect();
+            if let [only] = spans.as_slice() {
+                let unclaimed = only.unclaimed();
+                let keep = part_groups(f64::from(unclaimed.end - unclaimed.start) / f64::from(wanted), 0.0);
+                if let Some(rest) = only.cut(keep) {
+                    work.plan.give_back(rest);
+                }
+            }
+        }
+    }
+
+    /// The next groups for a connection: waiting ones in order, else the tail of whoever needs longest.
+    pub fn next_span(&self, worker: &Worker) -> Option<Arc<Span>> {
+        let mut work = self.work.lock();
+        let range = work.take(worker).or_else(|| work.steal(worker))?;
+        let span = Arc::new(Span::new(range));
+        *worker.span.lock() = Some(span.clone());
+        Some(span)
+    }
+
+    /// Everything that is left goes to the one connection that has the open-ended first answer.
+    pub fn take_all(&self, worker: &Worker) {
+        let mut work = self.work.lock();
+        let limit = if self.max_range_bytes == u64::MAX { u32::MAX } else { group_count(self.max_range_bytes) };
+        if let Some(range) = work.plan.take(limit) {
+            *worker.span.lock() = Some(Arc::new(Span::new(range)));
+        }
+    }
+
+    /// The span that [`Transfer::take_all`] or an earlier call gave, if it has unclaimed groups.
+    pub fn current_span(&self, worker: &Worker) -> Option<Arc<Span>> {
+        worker.span.lock().clone().filter(|span| !span.unclaimed().is_empty())
+    }
+
+    /// Begins a claimed group, or goes on where a broken connection left it.
+    pub fn begin(&self, worker: &Worker, group: u32) -> Piece {
+        *worker.holding.lock() = Some(group);
+        let piece = self.work.lock().partials.remove(&group);
+        let bytes = group_bytes(group, self.total);
+        let piece = piece.unwrap_or_else(|| Piece {
+            group,
+            position: bytes.start,
+            end: bytes.end,
+            hasher: GroupHasher::new(self.proof_kind, bytes.start, self.total),
+        });
+        worker.group_bytes.store(piece.position - bytes.start, Relaxed);
+        piece
+    }
+
+    /// Hashes and writes the next bytes of the piece.
+    pub fn write(&self, worker: &Worker, piece: &mut Piece, bytes: &[u8]) -> Result<()> {
+        piece.hasher.update(bytes);
+        self.chain.lock().feed(piece.position, bytes);
+        self.part.write_at(bytes, piece.position)?;
+        crate::faultpoint!("K6");
+        piece.position += bytes.len() as u64;
+        worker.group_bytes.fetch_add(bytes.len() as u64, Relaxed);
+        worker.bytes.fetch_add(bytes.len() as u64, Relaxed);
+        self.progress.add(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Enters a finished group into the ledger.
+    pub fn finish(&self, worker: &Worker, piece: Piece) -> Result<()> {
+        *worker.holding.lock() = None;
+        worker.group_bytes.store(0, Relaxed);
+        let proof = piece.hasher.finish();
+        let mut ledger = self.ledger.lock();
+        ledger.proofs[piece.group as usize] = Some(proof);
+        ledger.missing -= 1;
+        ledger.unrecorded.push(piece.group);
+        if ledger.unrecorded.len() >= MOST_UNRECORDED_GROUPS {
+            ledger.record()?;
+        }
+        drop(ledger);
+        self.catch_up(CATCH_UP_BYTES)
+    }
+
+    /// Keeps an unfinished piece for whoever claims its group next.
+    pub fn save(&self, worker: &Worker, piece: Piece) {
+        worker.group_bytes.store(0, Relaxed);
+        self.work.lock().partials.insert(piece.group, piece);
+    }
+
+    /// Takes back what a connection that ended has not finished. What it wrote of a group whose hash state was lost
+    /// with it is fetched again.
+    pub fn reclaim(&self, worker: &Arc<Worker>) {
+        let mut work = self.work.lock();
+        work.workers.retain(|other| !Arc::ptr_eq(other, worker));
+        if let Some(group) = worker.holding.lock().take() {
+            work.plan.give_back(group..group + 1);
+            let lost = worker.group_bytes.swap(0, Relaxed);
+            if lost > 0 {
+                self.progress.take_back(lost);
+                self.chain.lock().rewind_if_past(u64::from(group) * GROUP_BYTES);
+            }
+        }
+        if let Some(span) = worker.span.lock().take() {
+            while let Some(group) = span.claim() {
+                work.plan.give_back(group..group + 1);
+            }
+        }
+    }
+
+    /// Puts finished groups into the journal.
+    pub fn record(&self) -> Result<()> {
+        self.ledger.lock().record()
+    }
+
+    /// Hashes what is finished but not yet hashed in order, at most `limit` bytes of it.
+    fn catch_up(&self, limit: u64) -> Result<()> {
+        let Some(mut chain) = self.chain.try_lock() else { return Ok(()) };
+        if chain.is_idle {
+            return Ok(());
+        }
+        let finished = {
+            let ledger = self.ledger.lock();
+            let from = (chain.hashes.position() / GROUP_BYTES) as usize;
+            let run = ledger.proofs[from.min(ledger.proofs.len())..].iter().take_while(|proof| proof.is_some()).count();
+            ((from + run) as u64 * GROUP_BYTES).min(self.total)
+        };
+        chain.catch_up(&self.part, finished, limit)
+    }
+
+    /// All digests, from the proofs and what is left to hash in order. The transfer must be complete.
+    pub fn digests(&self) -> Result<Vec<(Algorithm, String)>> {
+        let mut chain = self.chain.lock();
+        if !chain.is_idle {
+            chain.catch_up(&self.part, self.total, u64::MAX)?;
+        }
+        let mut digests = std::mem::take(&mut chain.hashes).finish();
+        if self.proof_kind == ProofKind::Blake3 {
+            let proofs: Option<Vec<Proof>> = self.ledger.lock().proofs.iter().copied().collect();
+            let proofs = proofs.ok_or_else(|| Error::InvalidRequest("the transfer is not complete".to_owned()))?;
+            digests.push((Algorithm::Blake3, crate::hash::hex(&merge_blake3(&proofs, self.total))));
+        }
+        Ok(digests)
+    }
+
+    /// Removes the journal of the published file.
+    pub fn remove_journal(&self) -> Result<()> {
+        self.ledger.lock().journal.remove()
+    }
+}
+
+impl Work {
+    fn take(&mut self, worker: &Worker) -> Option<Range<u32>> {
+        let share = self.plan.waiting_groups() as f64 / f64::from(self.wanted_connections);
+        self.plan.take(part_groups(share, worker.rate()))
+    }
+
+    fn victims(&self, thief: u32) -> Vec<Victim> {
+        let others = self.workers.iter().filter(|worker| worker.id != thief);
+        others.map(|worker| Victim { groups: worker.unclaimed_groups(), rate: worker.rate() }).collect()
+    }
+
+    fn steal(&mut self, thief: &Worker) -> Option<Range<u32>> {
+        let victims = self.victims(thief.id);
+        let mean = victims.iter().map(|victim| victim.rate).sum::<f64>() / victims.len().max(1) as f64;
+        let thief_rate = if thief.rate() > 0.0 { thief.rate() } else { mean };
+        let (index, keep) = choose_theft(&victims, thief_rate, self.setup_seconds)?;
+        let span = self.workers.iter().filter(|worker| worker.id != thief.id).nth(index)?.span.lock().clone()?;
+        span.cut(keep)
+    }
+}
+
+/// A fair share of what waits, within bounds; a fast connection gets enough for some seconds.
+fn part_groups(share: f64, rate: f64) -> u32 {
+    let longest = PART_GROUPS.1.max(rate * SHORTEST_PART_SECONDS / GROUP_BYTES as f64);
+    share.ceil().clamp(PART_GROUPS.0, longest) as u32
+}
+
+impl Ledger {
+    fn record(&mut self) -> Result<()> {
+        self.unrecorded.sort_unstable();
+        let mut groups = std::mem::take(&mut self.unrecorded).into_iter().peekable();
+        while let Some(first) = groups.next() {
+            let mut run = vec![first];
+            while let Some(next) = groups.next_if(|next| *next == first + run.len() as u32) {
+                run.push(next);
+            }
+            let proofs: Vec<Proof> = run.iter().filter_map(|group| self.proofs[*group as usize]).collect();
+            self.journal.append(first, &proofs)?;
+            crate::faultpoint!("K7");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ledger {
+    /// A cancelled download keeps what it has; a failure here only costs fetching it again.
+    fn drop(&mut self) {
+        let _ = self.record();
+    }
+}
+
+impl Chain {
+    /// Hashes what of `bytes` (at `offset`) lies at the frontier.
+    fn feed(&mut self, offset: u64, bytes: &[u8]) {
+        let position = self.hashes.position();
+        if !self.is_idle && position >= offset && position < offset + bytes.len() as u64 {
+            self.hashes.update(&bytes[(position - offset) as usize..]);
+        }
+    }
+
+    fn catch_up(&mut self, part: &PartFile, end: u64, limit: u64) -> Result<()> {
+        let end = end.min(self.hashes.position().saturating_add(limit));
+        let mut buffer = crate::net::hot::HotBuffer::lease();
+        while self.hashes.position() < end {
+            let length = (end - self.hashes.position()).min(HOT_BYTES as u64) as usize;
+            part.read_at(&mut buffer[..length], self.hashes.position())?;
+            self.hashes.update(&buffer[..length]);
+        }
+        Ok(())
+    }
+
+    /// Bytes behind `offset` will be written again; their hash is taken from the file at the end.
+    fn rewind_if_past(&mut self, offset: u64) {
+        if !self.is_idle && self.hashes.position() > offset {
+            self.hashes = Sequential::new(&self.algorithms, false);
+        }
+    }
+}

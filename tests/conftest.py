@@ -1,0 +1,60 @@
+"""Fixtures of every suite: real servers, started once per test process and only when a test asks for one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from vasset.bootstrap.local_servers import LocalServer, PostgresServer, RabbitServer, RedisServer
+
+_numbers = itertools.count(1)
+
+
+def _running(server: LocalServer) -> Iterator[LocalServer]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """PostgreSQL without fsync: tests that kill it start their own."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    for parent in (folder, *folder.parents):  # as root, the server runs as another user and must reach its folder
+        if parent.stat().st_uid == folder.stat().st_uid and parent.is_relative_to(
+            tmp_path_factory.getbasetemp().parent
+        ):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    yield from _running(PostgresServer(folder, fsync=False))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    yield from _running(RedisServer(tmp_path_factory.mktemp("redis")))
+
+
+@pytest.fixture(scope="session")
+def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    yield from _running(RabbitServer(tmp_path_factory.mktemp("rabbitmq")))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: LocalServer) -> str:
+    """An empty database of its own for every test."""
+    assert isinstance(postgres_server, PostgresServer)
+    return postgres_server.create_database(f"test_{next(_numbers)}")
+
+
+@pytest.fixture
+def redis_url(redis_server: LocalServer) -> str:
+    """An empty logical database; tests share the server, so each takes the next of its sixteen and empties it."""
+    import redis
+
+    url = redis_server.url.rsplit("/", 1)[0] + f"/{next(_numbers) % 16}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url

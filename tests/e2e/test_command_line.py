@@ -1,0 +1,149 @@
+"""`vasset get`, `doctor` and `--help` without a server: files, one line of JSON, exit codes, resuming."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.lying_origin import held, page, running_lying_origin
+from tests.support.media import SECONDS
+from tests.support.origin import Origin
+from tests.support.processes import run_vasset, vasset_command, vasset_environment
+
+pytestmark = pytest.mark.xdist_group("command_line")
+
+
+def test_help_answers_without_importing_anything_heavy() -> None:
+    script = (
+        "import sys\nfrom vasset.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'fastapi', 'sqlalchemy', 'pydantic', 'yt_dlp', 'grpc', 'uvicorn', 'vasset._engine'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    for command in ("serve", "get", "fetch", "doctor", "version"):
+        assert command in done.stdout
+
+
+async def test_get_prints_one_line_of_json_about_the_file(origin: Origin, tmp_path: Path) -> None:
+    code, out, err = await run_vasset(
+        "get", origin.url("progressive_mp4.html"), "-o", str(tmp_path), "--json",
+        egress_allow=origin.address, hash_algorithm="sha256",
+    )  # fmt: skip
+    assert code == 0, err
+    assert out.count("\n") == 1
+    result = json.loads(out)
+    assert set(result) == {"path", "size", "hash", "hash_algorithm", "title", "duration", "seconds"}
+    content = Path(result["path"]).read_bytes()
+    assert content == origin.media.read("progressive.mp4")
+    assert (result["hash_algorithm"], result["hash"]) == ("sha256", hashlib.sha256(content).hexdigest())
+    assert (result["title"], result["size"]) == ("A plain page", len(content))
+    assert [path.name for path in tmp_path.iterdir()] == ["A plain page.mp4"], "unfinished files were left behind"
+
+
+async def test_get_merges_separate_streams_and_never_replaces_a_file(origin: Origin, tmp_path: Path) -> None:
+    names = set()
+    for _ in range(2):
+        code, out, err = await run_vasset(
+            "get", origin.url("separate.mpd"), "-o", str(tmp_path), "--json", egress_allow=origin.address
+        )
+        assert code == 0, err
+        result = json.loads(out)
+        assert abs(result["duration"] - SECONDS) < 0.5
+        names.add(Path(result["path"]).name)
+    assert names == {"separate.mp4", "separate (2).mp4"}
+
+
+async def test_get_prints_the_path_alone_for_people(origin: Origin, tmp_path: Path) -> None:
+    code, out, err = await run_vasset(
+        "get", origin.url("progressive_mp4.html"), "-o", str(tmp_path), egress_allow=origin.address
+    )
+    assert code == 0, err
+    assert out.strip() == str(tmp_path / "A plain page.mp4")
+
+
+async def test_interrupting_says_how_to_resume_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    body = os.urandom(3_000_000)
+    gate = asyncio.Event()
+    async with running_lying_origin() as origin:
+        origin.routes["/page"] = page('<title>Held</title><video src="/video.mp4"></video>')
+        origin.routes["/video.mp4"] = held(_as_mp4(body), gate, first_bytes=2_000_000)
+        arguments = ("get", origin.url("/page"), "-o", str(tmp_path), "--json")
+        process = await asyncio.create_subprocess_exec(
+            *vasset_command(*arguments),
+            env=vasset_environment(egress_allow=origin.address),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await origin.sent("/video.mp4", 2_000_000)
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 130
+        assert "Run the same command again" in err.decode()
+        assert "Traceback" not in err.decode()
+        gate.set()
+        code, out, error = await run_vasset(*arguments, egress_allow=origin.address)
+        assert code == 0, error
+        assert Path(json.loads(out)["path"]).read_bytes() == _as_mp4(body)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("get", "file:///etc/passwd"), 3, "http"),
+        (("get", "http://127.0.0.1:9/x"), 3, "127.0.0.1"),
+        (("get", "http://user:secret@example.com/"), 3, ""),
+        (("get", "http://example.com/", "--quality", "best; rm"), 3, "quality"),
+        (("get", "http://example.com/", "--format", "exe"), 3, "format"),
+        (("get",), 2, "URL"),
+        (("nonsense",), 2, "nonsense"),
+    ],
+)  # fmt: skip
+async def test_a_refusal_is_one_sentence_and_an_exit_code(
+    arguments: tuple[str, ...], code: int, word: str, tmp_path: Path
+) -> None:
+    output = ("-o", str(tmp_path)) if arguments[0] == "get" and len(arguments) > 1 else ()
+    found, out, err = await run_vasset(*arguments, *output)
+    assert found == code, err
+    assert word in err
+    assert "Traceback" not in err
+    assert "secret" not in err
+    assert out == ""
+
+
+async def test_a_missing_tool_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *vasset_command("get", "http://example.com/", "-o", str(tmp_path)),
+        env=vasset_environment() | {"PATH": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 6
+    assert err.decode().strip() == "vasset: ffmpeg is not installed; install it with `sudo apt-get install ffmpeg`."
+
+
+async def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
+    code, _, err = await run_vasset("doctor", "--data-dir", str(tmp_path), worker_slots="many")
+    assert code == 2
+    assert err.startswith("vasset: VASSET_WORKER_SLOTS:")
+
+
+async def test_doctor_finds_nothing_wrong_with_nothing(tmp_path: Path) -> None:
+    code, out, err = await run_vasset("doctor", "--data-dir", str(tmp_path))
+    assert code == 0, err
+    assert "agree" in out
+
+
+def _as_mp4(body: bytes) -> bytes:
+    """Bytes that look like an MP4 from outside."""
+    return b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + body
