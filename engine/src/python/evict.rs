@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use super::errors::to_python;
+use super::error::exception;
 use crate::evict::{Candidate, KnownPaths, Pace, Retention, Watermarks, find_unknown, relieve};
 
 /// Adds this file's names to the module.
@@ -32,7 +32,7 @@ struct Relief {
 #[pyo3(signature = (root, candidates, *, high, low, now, protected = vec![PathBuf::from("archive")], batch = 64, pause_seconds = 0.002))]
 #[allow(clippy::too_many_arguments)] // keyword arguments in Python
 fn relieve_disk(
-    py: Python<'_>,
+    python: Python<'_>,
     root: PathBuf,
     candidates: Vec<(PathBuf, i64, bool, bool)>,
     high: f64,
@@ -51,11 +51,11 @@ fn relieve_disk(
         retention: if is_archive { Retention::Archive } else { Retention::Temporary },
         is_leased,
     };
-    let relief = py.detach(|| {
+    let relief = python.detach(|| {
         let candidates: Vec<Candidate> = candidates.into_iter().map(candidate).collect();
         relieve(&root, &candidates, Watermarks { high, low }, now, &protected, Pace { batch, pause })
     });
-    let relief = relief.map_err(to_python)?;
+    let relief = relief.map_err(|error| exception(python, &error))?;
     let kept = relief.kept.iter().map(|kept| (kept.path.clone().into_os_string(), kept.reason.to_string())).collect();
     Ok(Relief {
         used_before: relief.used_before,
@@ -71,17 +71,17 @@ fn relieve_disk(
 #[pyfunction]
 #[pyo3(signature = (root, known, *, before, threads = None))]
 fn find_unknown_files(
-    py: Python<'_>,
+    python: Python<'_>,
     root: PathBuf,
     known: Vec<PathBuf>,
     before: i64,
     threads: Option<usize>,
 ) -> PyResult<Vec<(OsString, i64, u64)>> {
-    let found = py.detach(|| {
+    let found = python.detach(|| {
         let mut paths = KnownPaths::default();
         known.iter().for_each(|path| paths.add(path));
         find_unknown(&root, &paths, before, threads)
     });
-    let found = found.map_err(to_python)?;
+    let found = found.map_err(|error| exception(python, &error))?;
     Ok(found.into_iter().map(|file| (file.path.into_os_string(), file.modified_at, file.bytes)).collect())
 }

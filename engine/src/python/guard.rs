@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
-use super::errors::to_python;
+use super::error::exception;
 use crate::error::Error;
 use crate::guard::proxy::{Bounds, Credential, ForwardProxy};
 use crate::guard::{EgressPolicy, Verdict, classify};
@@ -37,9 +37,9 @@ fn classify_address(text: &str) -> PyResult<Option<String>> {
 /// The one spelling of a URL that may be fetched. Raises EgressDenied or InvalidRequest; resolves nothing.
 #[pyfunction]
 #[pyo3(signature = (text, allow = Vec::new()))]
-fn canonical_url(text: &str, allow: Vec<String>) -> PyResult<String> {
+fn canonical_url(python: Python<'_>, text: &str, allow: Vec<String>) -> PyResult<String> {
     let checked = EgressPolicy::new(&allow).and_then(|policy| policy.check_url(text));
-    checked.map(|url| url.to_string()).map_err(|refusal| to_python(Error::from(refusal)))
+    checked.map(|url| url.to_string()).map_err(|refusal| exception(python, &refusal.into()))
 }
 
 /// The loopback forward proxy with a small runtime of its own: it must answer while the engine's threads are busy.
@@ -54,9 +54,9 @@ struct GuardProxy {
 impl GuardProxy {
     #[new]
     #[pyo3(signature = (*, egress_allow = Vec::new()))]
-    fn new(py: Python<'_>, egress_allow: Vec<String>) -> PyResult<Self> {
-        let policy = EgressPolicy::new(&egress_allow).map_err(|refusal| to_python(Error::from(refusal)))?;
-        py.detach(|| {
+    fn new(python: Python<'_>, egress_allow: Vec<String>) -> PyResult<Self> {
+        let policy = EgressPolicy::new(&egress_allow).map_err(|refusal| exception(python, &refusal.into()))?;
+        python.detach(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .thread_name("vasset-guard")
@@ -77,6 +77,7 @@ impl GuardProxy {
     #[pyo3(signature = (label, *, max_bytes = None, max_connections = 64, timeout_seconds = None, upstream = None))]
     fn issue(
         &self,
+        python: Python<'_>,
         label: &str,
         max_bytes: Option<u64>,
         max_connections: u32,
@@ -84,14 +85,14 @@ impl GuardProxy {
         upstream: Option<&str>,
     ) -> PyResult<ProxyCredential> {
         if std::process::id() != self.pid {
-            return Err(to_python(Error::Forked));
+            return Err(exception(python, &Error::Forked));
         }
         let timeout = timeout_seconds.map(Duration::try_from_secs_f64).transpose();
         let timeout = timeout.map_err(|problem| {
             pyo3::exceptions::PyValueError::new_err(format!("timeout_seconds={timeout_seconds:?}: {problem}"))
         })?;
         let bounds = Bounds { max_bytes, max_connections, timeout };
-        let credential = self.proxy.issue(label, bounds, upstream).map_err(to_python)?;
+        let credential = self.proxy.issue(label, bounds, upstream).map_err(|error| exception(python, &error))?;
         Ok(ProxyCredential { credential })
     }
 
@@ -104,12 +105,12 @@ impl GuardProxy {
         Some(ProxyUsage { bytes: usage.bytes, connections: usage.connections, denials: usage.denials })
     }
 
-    fn close(&self, py: Python<'_>) {
+    fn close(&self, python: Python<'_>) {
         self.proxy.close();
         let runtime = self.runtime.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
             // A name lookup in the system's resolver cannot be interrupted; it ends in the background.
-            py.detach(|| runtime.shutdown_timeout(Duration::from_millis(200)));
+            python.detach(|| runtime.shutdown_timeout(Duration::from_millis(200)));
         }
     }
 
@@ -118,8 +119,8 @@ impl GuardProxy {
     }
 
     #[pyo3(signature = (*_error))]
-    fn __exit__(&self, py: Python<'_>, _error: &Bound<'_, pyo3::types::PyTuple>) {
-        self.close(py);
+    fn __exit__(&self, python: Python<'_>, _error: &Bound<'_, pyo3::types::PyTuple>) {
+        self.close(python);
     }
 }
 
