@@ -105,6 +105,9 @@ def application() -> "typer.Typer":
 
         print(f"vasset {installed('vasset')}, yt-dlp {installed('yt-dlp')}, Python {sys.version.split()[0]}")
 
+    from vasset.bootstrap.service_commands import register
+
+    register(app, _settings, _exit_with)
     return app
 
 
