@@ -283,3 +283,41 @@ fn the_host_is_what_is_dialled() {
     let url = policy(&[]).check_url("http://[2606:4700:4700::1111]/").unwrap();
     assert_eq!((url.host().to_string().as_str(), url.port()), ("2606:4700:4700::1111", 80));
 }
+
+#[test]
+fn references_are_joined_without_repairing_what_is_suspicious() {
+    let base = GuardedUrl::parse("https://example.com/a/b?q").unwrap();
+    for (reference, joined) in [
+        ("c", "https://example.com/a/c"),
+        ("/c d.mp4", "https://example.com/c%20d.mp4"),
+        ("../x?y", "https://example.com/x?y"),
+        ("?only", "https://example.com/a/b?only"),
+        ("//cdn.example.com/x", "https://cdn.example.com/x"),
+        ("http://other.example.com:8080/ö", "http://other.example.com:8080/%C3%B6"),
+        ("seg:1.ts", "https://example.com/a/seg:1.ts"),
+    ] {
+        match base.join(reference) {
+            Ok(url) => assert_eq!(url.as_str(), joined),
+            // A first segment with a colon is a scheme (RFC 3986 §4.2), and not one of ours.
+            Err(error) => assert!(reference.starts_with("seg:") && error.is_invalid_url(), "{reference}: {error}"),
+        }
+    }
+    for reference in [
+        "http://2130706433/",
+        "//127.1/",
+        "\\\\evil.example.com/",
+        "/\\evil.example.com",
+        "http:example.org",
+        "file:///etc/passwd",
+        "//user@evil.example.com/",
+        "http:/\\/x",
+        "\tx",
+        "x\r\ny",
+        "/a%00b",
+        "#__youtubedl_smuggle=x",
+        "///x",
+        "http://exa mple.com/",
+    ] {
+        assert!(base.join(reference).is_err(), "{reference:?}");
+    }
+}

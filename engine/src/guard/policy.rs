@@ -60,10 +60,14 @@ impl EgressPolicy {
     /// A name is not resolved here; the addresses it turns out to have go through [`Self::check_addresses`].
     pub fn check_url(&self, text: &str) -> Result<GuardedUrl, GuardError> {
         let url = GuardedUrl::parse(text)?;
-        match url.host() {
-            Host::Address(address) => self.check_address(&address.to_string(), *address, url.port())?,
-            Host::Name(name) => self.check_name(name, url.port())?,
-        }
+        self.check_host(url.host(), url.port())?;
+        Ok(url)
+    }
+
+    /// Reads and checks a reference found at `base`, such as a redirect's `Location`; see [`GuardedUrl::join`].
+    pub fn check_reference(&self, base: &GuardedUrl, reference: &str) -> Result<GuardedUrl, GuardError> {
+        let url = base.join(reference)?;
+        self.check_host(url.host(), url.port())?;
         Ok(url)
     }
 

@@ -52,6 +52,24 @@ impl GuardedUrl {
         parse(text).map_err(|problem| GuardError::InvalidUrl { attempted: redact(text), problem })
     }
 
+    /// Reads a reference found at this URL: a redirect's `Location`, a playlist's URI.
+    ///
+    /// An absolute reference is held to the same strictness as a URL from outside; the parser's repairs would hide what
+    /// was written. Only raw spaces are forgiven, because servers really send them.
+    pub fn join(&self, reference: &str) -> Result<Self, GuardError> {
+        let reference = reference.trim_matches(' ').replace(' ', "%20");
+        if reference.starts_with("//") {
+            return Self::parse(&format!("{}:{reference}", self.url.scheme()));
+        }
+        if has_scheme(&reference) {
+            return Self::parse(&reference);
+        }
+        let invalid = |problem| GuardError::InvalidUrl { attempted: redact(&reference), problem };
+        refuse_suspicious_text(&reference).map_err(invalid)?;
+        let joined = self.url.join(&reference).map_err(|_| invalid(UrlProblem::Host))?;
+        Self::parse(joined.as_str())
+    }
+
     /// The canonical URL. Its fragment is kept: some sites route by it.
     pub fn as_str(&self) -> &str {
         self.url.as_str()
@@ -139,6 +157,13 @@ fn written_authority(text: &str) -> Result<&str, UrlProblem> {
         return Err(UrlProblem::EncodedHost);
     }
     Ok(authority)
+}
+
+/// Whether a reference is absolute (RFC 3986 §4.3): letters and a colon before anything else.
+fn has_scheme(reference: &str) -> bool {
+    let Some((scheme, _)) = reference.split_once(':') else { return false };
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '+' | '-' | '.'))
 }
 
 fn split_authority(authority: &str) -> Result<(&str, Option<u16>), UrlProblem> {

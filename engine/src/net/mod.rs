@@ -167,15 +167,15 @@ impl Client {
                 });
             }
             hops += 1;
-            let next = location.and_then(|text| url.url().join(&text).ok());
-            let next = next.ok_or_else(|| Error::lied(url.url(), "its redirect has no readable Location"))?;
+            let location = location.ok_or_else(|| Error::lied(url.url(), "its redirect has no readable Location"))?;
+            let next = self.shared.connector.policy().check_reference(&url, &location)?;
             if url.is_https()
-                && next.scheme() == "http"
+                && !next.is_https()
                 && (spec.cookies.is_some() || spec.headers.contains_key(header::AUTHORIZATION))
             {
                 return Err(Error::lied(url.url(), "it redirects a signed-in request from https to http"));
             }
-            url = self.check_url(next.as_str())?;
+            url = next;
         }
     }
 

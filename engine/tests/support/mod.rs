@@ -3,5 +3,6 @@
 //! Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub mod download;
 pub mod file;
 pub mod origin;

@@ -199,9 +199,8 @@ impl Drop for Origin {
             let _ = stream.shutdown(Shutdown::Both);
         }
         let threads: Vec<JoinHandle<()>> = self.shared.threads.lock().unwrap().drain(..).collect();
-        for thread in threads {
-            let _ = thread.join();
-        }
+        let has_failed = threads.into_iter().map(JoinHandle::join).filter(Result::is_err).count() > 0;
+        assert!(!has_failed || std::thread::panicking(), "an assertion inside the origin failed; see above");
     }
 }
 
