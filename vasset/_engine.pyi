@@ -123,7 +123,8 @@ class Request:
 
     `target` never exists before and appears only complete, verified and durable; until then the bytes are in
     `<target>.part` and the journal in `<target>.part.j`, and a later request with the same target continues them.
-    `headers` and `cookies` go to the origin of `url` only, not to another host it redirects to.
+    `headers` and `cookies` go to the origin of `url` only; of them, Accept, Accept-Language, Origin, Referer and
+    User-Agent also follow a redirect to another one.
     `connections=None` lets the engine find the number. `max_range_bytes` bounds one range request (YouTube: 10 MiB).
     `expected_digest` is (algorithm, lowercase hex); a mismatch publishes nothing.
     `timeout_seconds` bounds the whole task, `idle_timeout_seconds` the silence of one connection and of the origin's

@@ -21,3 +21,6 @@ pub mod retry;
 pub mod sink;
 pub mod transfer;
 pub mod whole;
+
+#[cfg(feature = "python")]
+mod python;

@@ -243,6 +243,7 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
     from vasset.services.auth.gateway_authority import GatewayAuthority
     from vasset.services.auth.session_cache import SessionCache
     from vasset.services.auth.tokens import TokenSigner
+    from vasset.services.downloader.remote_files import WorkerFiles
     from vasset.services.parser import client as parser_client
 
     async with AsyncExitStack() as stack:
@@ -262,6 +263,8 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
             revocation_seconds=settings.revocation_seconds,
             timeout_seconds=settings.grpc_timeout_seconds,
         )
+        files = WorkerFiles(token, tls=tls_files(settings))
+        stack.push_async_callback(files.close)
         services = GatewayServices(
             authority=authority,
             parser=parser_client.ParserClient(
@@ -285,6 +288,7 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
                 *(ReadinessCheck(part.name, part.check, required=False) for part in _optional("rabbitmq", queue)),
                 *(ReadinessCheck(part.name, part.check, required=False) for part in _optional("redis", cache)),
             ],
+            remote_files=files,
             draining=lambda: running.draining,
         )
         running = GatewayRole(create_app(services, settings))

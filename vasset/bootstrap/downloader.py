@@ -117,7 +117,7 @@ class Downloader:
             parts.store,
             start,
             self.admission,
-            worker=worker_name(),
+            worker=settings.worker_name or worker_name(),
             slots=Slots(settings.worker_slots),
             lease_seconds=settings.lease_seconds,
             tasks_per_user=settings.tasks_per_user,

@@ -51,7 +51,16 @@ async def open_media_tools(settings: Settings, *, children: int | None = None) -
         def guard_url() -> str:
             return guard.issue("exits", max_bytes=SMALL_REQUEST_BYTES, timeout_seconds=SMALL_REQUEST_SECONDS).url
 
-        fetcher = await stack.enter_async_context(open_fetcher(settings))
+        fetcher = await stack.enter_async_context(
+            open_fetcher(
+                egress_allow=settings.egress_allow,
+                ca_file=settings.ca_file,
+                max_connections=settings.max_connections,
+                max_connections_per_host=settings.max_connections_per_host,
+                rate_limit=settings.rate_limit,
+                hash_algorithm=settings.hash_algorithm,
+            )
+        )
         extractor = await stack.enter_async_context(open_extractor(guard, options))
         warming = asyncio.create_task(_warm(extractor.start()), name="warm children")
         stack.callback(warming.cancel)

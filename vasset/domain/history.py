@@ -39,6 +39,8 @@ class HistoryEntry:
     file_size: int | None = None
     file_hash: str | None = None
     hash_algorithm: str | None = None
+    file_owner: str | None = None
+    """Address of the worker whose own disk holds the file; None when every process reaches it."""
     duration_seconds: float | None = None
 
 

@@ -528,6 +528,14 @@ class Storage(Protocol):
         ...
 
 
+class RemoteFiles(Protocol):
+    """Files on workers' own disks, where there is no shared folder."""
+
+    def read(self, owner: str, relative_path: str, *, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Raises ``NotFound`` or ``DependencyDown`` at the first step."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
     total_bytes: int

@@ -11,7 +11,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, WebSocketRoute
 
 from vasset import __version__
-from vasset.config import Settings
 from vasset.gateway import errors, metrics
 from vasset.gateway.client_address import ClientAddress
 from vasset.gateway.deps import Gateway
@@ -28,6 +27,7 @@ from vasset.gateway.routes import accounts, downloads, files, health, history, l
 from vasset.gateway.routes.documentation import documentation_router
 from vasset.gateway.routes.page import load_assets, page_router
 from vasset.gateway.services import GatewayServices
+from vasset.gateway.settings import GatewaySettings
 from vasset.gateway.tickets import Tickets
 from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.watch_progress import WatchProgress
@@ -39,7 +39,7 @@ DESCRIPTION = (
 )
 
 
-def create_app(services: GatewayServices, settings: Settings) -> FastAPI:
+def create_app(services: GatewayServices, settings: GatewaySettings) -> FastAPI:
     """The ASGI application. It opens nothing itself: services are ready to use and are closed by whoever made them."""
     progress = WatchProgress(services.bus)
     hub = ProgressHub(services.tasks, services.bus, progress, services.clock)
@@ -120,7 +120,7 @@ def _declare_bearer(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents for changing its contract
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, settings: GatewaySettings) -> None:
     """Innermost first. CORS exists only when the operator named foreign origins."""
     app.add_middleware(BodyLimit)
     if settings.allowed_origins:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from vasset.config import Settings
 from vasset.domain.errors import InvalidInput
 from vasset.domain.user import Identity
 from vasset.gateway.access import authenticate
 from vasset.gateway.live.hub import ProgressHub
 from vasset.gateway.rate_limits import RateLimiter, refuse_if_spent
 from vasset.gateway.services import GatewayServices
+from vasset.gateway.settings import GatewaySettings
 from vasset.gateway.tickets import Tickets
 from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.watch_progress import WatchProgress
@@ -33,7 +33,7 @@ class Gateway:
     """One per application; lives in ``app.state.gateway``."""
 
     services: GatewayServices
-    settings: Settings
+    settings: GatewaySettings
     limiter: RateLimiter
     tickets: Tickets
     submit: SubmitDownload

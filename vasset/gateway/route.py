@@ -50,7 +50,9 @@ class ApiRoute(APIRoute):
         if self.access is not Access.PUBLIC:
             extra.setdefault("security", [{"bearer": []}])
         options["openapi_extra"] = extra
-        statuses = {400, 429, 503} if self.access is Access.PUBLIC else {400, 401, 429, 503}
+        statuses = {400, 429, 500, 503, 504} | (set() if self.access is Access.PUBLIC else {401})
+        if set(options.get("methods") or ()) & {"POST", "PUT"}:
+            statuses |= {408, 413}
         options["responses"] = {
             **{status: {"model": FailureBody} for status in sorted(statuses)},
             **(options.get("responses") or {}),

@@ -5,15 +5,15 @@ from __future__ import annotations
 import uvicorn
 from starlette.types import ASGIApp
 
-from vasset.config import Settings
 from vasset.gateway.protocols import HttpProtocol, WebSocketProtocol
+from vasset.gateway.settings import GatewaySettings
 
 MAX_INBOUND_MESSAGE_BYTES = 4096
 PING_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 30
 
 
-def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     """The one configuration for both deployments, tests and benchmarks.
 
     ``access_log`` off: it costs 50 µs a request and prints query strings; ``middleware/request_log.py`` logs once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from vasset.domain.ports import Authority, Cache, Clock, Library, Parser, ProgressBus, Storage, TaskStore
+from vasset.domain.ports import Authority, Cache, Clock, Library, Parser, ProgressBus, RemoteFiles, Storage, TaskStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class GatewayServices:
     clock: Clock
     canonicalise: Callable[[str], str]
     """The one spelling of a public http(s) URL; raises ``InvalidUrl`` or ``EgressRefused`` (the engine's guard)."""
+    remote_files: RemoteFiles | None = None
+    """Where workers keep files on disks of their own; None when all share a folder."""
     readiness: Sequence[ReadinessCheck] = field(default=())
     draining: Callable[[], bool] = _never
     """True from SIGTERM on: ``/readyz`` says no while open requests are finished (P25)."""

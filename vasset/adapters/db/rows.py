@@ -61,6 +61,7 @@ def history_from(row: Any) -> HistoryEntry:
         file_hash=row.file_hash,
         hash_algorithm=row.hash_algorithm,
         duration_seconds=row.duration_seconds,
+        file_owner=row.file_owner,
     )
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from vasset.adapters.extract.messages import MAX_CONTROL_BYTES, MAX_MESSAGE_BYTES, decode, encode
 from vasset.domain.errors import ExtractionFailed
+from vasset.telemetry.log import child_line
 
 PROGRAM = Path(__file__).parent / "child" / "__main__.py"
 START_SECONDS = 60.0
@@ -91,6 +92,10 @@ class Nursery:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(control.fileno(), self._hear)
         self._stderr = asyncio.ensure_future(_pump(process.stderr))
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
 
     @classmethod
     async def start(cls, settings: NurserySettings) -> Nursery:
@@ -206,7 +211,7 @@ async def _pump(stream: asyncio.StreamReader | None) -> None:
             continue  # a line beyond the limit was dropped
         if not line:
             return
-        log.info("extraction child", line=line.decode("utf-8", "replace").strip())
+        child_line("extraction", line.decode("utf-8", "replace"))
 
 
 async def _last_words(process: asyncio.subprocess.Process) -> str:

@@ -57,6 +57,11 @@ class ChildPool:
         return self._nursery.version if self._nursery is not None else None
 
     @property
+    def nursery(self) -> Nursery | None:
+        """The process in use, once there is one."""
+        return self._nursery
+
+    @property
     def settings(self) -> NurserySettings:
         return self._settings
 

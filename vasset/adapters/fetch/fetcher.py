@@ -9,7 +9,6 @@ from pathlib import Path
 
 from vasset import _engine
 from vasset.adapters.fetch.failures import translated
-from vasset.config import Settings
 from vasset.domain.errors import TransferFailed
 from vasset.domain.media import Stream
 from vasset.domain.ports import FetchedStream, TransferSnapshot
@@ -19,16 +18,24 @@ MINIMUM_BYTES_PER_SECOND = 1_024
 
 
 @asynccontextmanager
-async def open_fetcher(settings: Settings) -> AsyncIterator[EngineFetcher]:
+async def open_fetcher(
+    *,
+    egress_allow: Sequence[str] = (),
+    ca_file: Path | None = None,
+    max_connections: int = 256,
+    max_connections_per_host: int = 16,
+    rate_limit: int | None = None,
+    hash_algorithm: _engine.HashName = "blake3",
+) -> AsyncIterator[EngineFetcher]:
     """The engine for the length of a block; leaving it cancels what runs and keeps the journals."""
     engine = _engine.Engine(
-        egress_allow=settings.egress_allow,
-        ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
-        max_connections=settings.max_connections,
-        max_connections_per_host=settings.max_connections_per_host,
-        rate_limit=settings.rate_limit,
+        egress_allow=egress_allow,
+        ca_file=str(ca_file) if ca_file is not None else None,
+        max_connections=max_connections,
+        max_connections_per_host=max_connections_per_host,
+        rate_limit=rate_limit,
     )
-    fetcher = EngineFetcher(engine, hash_algorithm=settings.hash_algorithm)
+    fetcher = EngineFetcher(engine, hash_algorithm=hash_algorithm)
     try:
         yield fetcher
     finally:

@@ -50,14 +50,14 @@ class FileDelivery(Response):
         self._stall_seconds = stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_wait_for_disconnect(receive))
+        gone = asyncio.create_task(wait_for_disconnect(receive))
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             if scope["method"] == "HEAD" or self._length == 0:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             with contextlib.suppress(ReaderGone):
-                await self._send_bytes(send, gone, _abort_of(scope))
+                await self._send_bytes(send, gone, abort_of(scope))
         finally:
             os.close(self._descriptor)
             gone.cancel()
@@ -103,12 +103,12 @@ def _is_warm(descriptor: int, offset: int) -> bool:
         raise
 
 
-async def _wait_for_disconnect(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _abort_of(scope: Scope) -> Callable[[], None]:
+def abort_of(scope: Scope) -> Callable[[], None]:
     """How to drop the connection at once; a graceful close would wait for the stalled reader (see ``protocols.py``)."""
     extension = scope.get("extensions", {}).get("vasset.abort")
     if extension is None:

@@ -19,9 +19,8 @@ from vasset.gateway.shapes import session_shape, token_shape, user_shape
 router = APIRouter(prefix="/api/v1/auth", route_class=ApiRoute, tags=["account"])
 Caller = Annotated[Identity, Depends(identity_of)]
 NoQuery = Annotated[schemas.NoQuery, Query()]
-CONFLICT: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.FailureBody} for status in (403, 409, 413, 415, 422)
-}
+CONFLICT: dict[int | str, dict[str, Any]] = {status: {"model": schemas.FailureBody} for status in (403, 409, 415, 422)}
+SIGNING_IN: dict[int | str, dict[str, Any]] = {status: {"model": schemas.FailureBody} for status in (401, 415, 422)}
 
 
 @router.post("/register", response_model=schemas.Envelope[schemas.SignedInData], responses=CONFLICT)
@@ -34,7 +33,7 @@ async def register(request: Request, body: schemas.RegisterBody, _: NoQuery) -> 
     return success({**token_shape(tokens), "user": user_shape(user)})
 
 
-@router.post("/login", response_model=schemas.Envelope[schemas.SignedInData], responses=CONFLICT)
+@router.post("/login", response_model=schemas.Envelope[schemas.SignedInData], responses=SIGNING_IN)
 @public
 async def login(request: Request, body: schemas.LoginBody, _: NoQuery) -> Response:
     """Sign in. An unknown email and a wrong password answer alike."""
@@ -44,7 +43,7 @@ async def login(request: Request, body: schemas.LoginBody, _: NoQuery) -> Respon
     return success({**token_shape(tokens), "user": user_shape(user)})
 
 
-@router.post("/refresh", response_model=schemas.Envelope[schemas.TokenData], responses=CONFLICT)
+@router.post("/refresh", response_model=schemas.Envelope[schemas.TokenData], responses=SIGNING_IN)
 @public
 async def refresh(request: Request, body: schemas.RefreshBody, _: NoQuery) -> Response:
     """Exchange a refresh token for a new pair. Each is good once; an old one used again ends the session."""

@@ -22,6 +22,7 @@ from vasset.gateway.files.byte_range import ByteRange, Unsatisfiable, parse_rang
 from vasset.gateway.files.conditions import entity_tag, if_match_fails, is_not_modified, range_applies
 from vasset.gateway.files.delivery import FileDelivery
 from vasset.gateway.files.disposition import content_disposition, may_play_inline, media_type_of
+from vasset.gateway.files.remote import RemoteDelivery
 from vasset.gateway.route import ApiRoute
 from vasset.gateway.shapes import has_file
 from vasset.gateway.tickets import TICKET_SECONDS, Bearer, token_end
@@ -147,6 +148,8 @@ def _respond(request: Request, gateway: Gateway, entry: HistoryEntry, headers: l
         # nginx reads the file, so it also judges Range and If-Range, against the ETag given here.
         location = f"{prefix.rstrip('/')}/{quote(entry.file_path)}"
         return _bare(200, [*headers, (b"x-accel-redirect", location.encode("ascii"))])
+    if entry.file_owner is not None:
+        return _respond_remotely(request, gateway, entry, tag, headers)
     descriptor = _open(gateway, entry)
     try:
         size = os.fstat(descriptor).st_size
@@ -160,6 +163,24 @@ def _respond(request: Request, gateway: Gateway, entry: HistoryEntry, headers: l
     return FileDelivery(
         descriptor, wanted.first, wanted.length, status=206, headers=[*headers, (b"content-range", content_range)]
     )
+
+
+def _respond_remotely(
+    request: Request, gateway: Gateway, entry: HistoryEntry, tag: bytes, headers: list[tuple[bytes, bytes]]
+) -> Response:
+    remote, path, owner, size = gateway.services.remote_files, entry.file_path, entry.file_owner, entry.file_size
+    if remote is None or path is None or owner is None or size is None:
+        raise NotFound("This file is on a worker that this gateway does not know.")
+    try:
+        wanted = _range_of(request, tag, size)
+    except Unsatisfiable:
+        return _bare(416, [*headers, (b"content-range", b"bytes */%d" % size)])
+    first, length = (0, size) if wanted is None else (wanted.first, wanted.length)
+    pieces = remote.read(owner, path, offset=first, length=length)
+    if wanted is None:
+        return RemoteDelivery(pieces, length, status=200, headers=headers)
+    content_range = b"bytes %d-%d/%d" % (wanted.first, wanted.last, size)
+    return RemoteDelivery(pieces, length, status=206, headers=[*headers, (b"content-range", content_range)])
 
 
 def _range_of(request: Request, tag: bytes, size: int) -> ByteRange | None:

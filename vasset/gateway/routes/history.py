@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from vasset.domain.errors import StorageFailed
 from vasset.domain.user import Identity
 from vasset.gateway import schemas
 from vasset.gateway.answers import success
@@ -36,7 +38,11 @@ async def history(request: Request, query: Annotated[schemas.HistoryQuery, Query
 )
 async def delete(request: Request, history_id: str, identity: Caller, _: NoQuery) -> Response:
     """Delete an entry and its file. A download that still runs must be cancelled first."""
-    await gateway_of(request).services.library.delete(identity, row_id(history_id))
+    services = gateway_of(request).services
+    entry = await services.library.delete(identity, row_id(history_id))
+    if entry.file_path is not None:
+        with contextlib.suppress(StorageFailed):  # the janitor of whoever holds the file comes round for it anyway
+            await services.storage.delete(entry.file_path)
     return success({})
 
 

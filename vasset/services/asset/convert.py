@@ -27,6 +27,7 @@ def entry_to_wire(entry: HistoryEntry) -> wire.HistoryEntryMessage:
         file_hash=entry.file_hash,
         hash_algorithm=entry.hash_algorithm,
         duration_seconds=entry.duration_seconds,
+        file_owner=entry.file_owner,
     )
 
 
@@ -48,6 +49,7 @@ def entry_from_wire(message: wire.HistoryEntryMessage) -> HistoryEntry:
         file_hash=optional(message, "file_hash"),
         hash_algorithm=optional(message, "hash_algorithm"),
         duration_seconds=optional(message, "duration_seconds"),
+        file_owner=optional(message, "file_owner"),
     )
 
 

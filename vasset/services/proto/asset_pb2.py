@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vasset/services/proto/asset.proto\x12\tvasset.v1\"\xee\x03\n\x13HistoryEntryMessage\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\x03\x12\x0b\n\x03url\x18\x04 \x01(\t\x12\x12\n\x05title\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04mode\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x12\n\ncreated_at\x18\x08 \x01(\x01\x12\x19\n\x0c\x63ompleted_at\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x16\n\texpire_at\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tfile_path\x18\x0b \x01(\tH\x03\x88\x01\x01\x12\x16\n\tfile_name\x18\x0c \x01(\tH\x04\x88\x01\x01\x12\x16\n\tfile_size\x18\r \x01(\x03H\x05\x88\x01\x01\x12\x16\n\tfile_hash\x18\x0e \x01(\tH\x06\x88\x01\x01\x12\x1b\n\x0ehash_algorithm\x18\x0f \x01(\tH\x07\x88\x01\x01\x12\x1d\n\x10\x64uration_seconds\x18\x10 \x01(\x01H\x08\x88\x01\x01\x42\x08\n\x06_titleB\x0f\n\r_completed_atB\x0c\n\n_expire_atB\x0c\n\n_file_pathB\x0c\n\n_file_nameB\x0c\n\n_file_sizeB\x0c\n\n_file_hashB\x11\n\x0f_hash_algorithmB\x13\n\x11_duration_seconds\"R\n\x12ListHistoryRequest\x12\x0c\n\x04page\x18\x01 \x01(\x05\x12\x10\n\x08per_page\x18\x02 \x01(\x05\x12\x12\n\x05query\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_query\"k\n\x0bHistoryPage\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.vasset.v1.HistoryEntryMessage\x12\x0c\n\x04page\x18\x02 \x01(\x05\x12\x10\n\x08per_page\x18\x03 \x01(\x05\x12\r\n\x05total\x18\x04 \x01(\x03\"%\n\x0fGetEntryRequest\x12\x12\n\nhistory_id\x18\x01 \x01(\x03\"(\n\x12\x44\x65leteEntryRequest\x12\x12\n\nhistory_id\x18\x01 \x01(\x03\"\x11\n\x0fGetQuotaRequest\"I\n\x0cQuotaMessage\x12\x13\n\x0b\x64\x61ily_limit\x18\x01 \x01(\x03\x12\x12\n\ndaily_used\x18\x02 \x01(\x03\x12\x10\n\x08reset_at\x18\x03 \x01(\x01\"\x16\n\x14GetStatisticsRequest\"\x88\x02\n\x11StatisticsMessage\x12H\n\x0ftasks_by_status\x18\x01 \x03(\x0b\x32/.vasset.v1.StatisticsMessage.TasksByStatusEntry\x12\x14\n\x0cstored_bytes\x18\x02 \x01(\x03\x12\x18\n\x10\x64ownloaded_bytes\x18\x03 \x01(\x03\x12\x17\n\x0f\x63ompleted_today\x18\x04 \x01(\x03\x12\x19\n\x0csuccess_rate\x18\x05 \x01(\x01H\x00\x88\x01\x01\x1a\x34\n\x12TasksByStatusEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x0f\n\r_success_rate2\xfb\x02\n\x0c\x41ssetService\x12\x44\n\x0bListHistory\x12\x1d.vasset.v1.ListHistoryRequest\x1a\x16.vasset.v1.HistoryPage\x12\x46\n\x08GetEntry\x12\x1a.vasset.v1.GetEntryRequest\x1a\x1e.vasset.v1.HistoryEntryMessage\x12L\n\x0b\x44\x65leteEntry\x12\x1d.vasset.v1.DeleteEntryRequest\x1a\x1e.vasset.v1.HistoryEntryMessage\x12?\n\x08GetQuota\x12\x1a.vasset.v1.GetQuotaRequest\x1a\x17.vasset.v1.QuotaMessage\x12N\n\rGetStatistics\x12\x1f.vasset.v1.GetStatisticsRequest\x1a\x1c.vasset.v1.StatisticsMessageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vasset/services/proto/asset.proto\x12\tvasset.v1\"\x96\x04\n\x13HistoryEntryMessage\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\x03\x12\x0b\n\x03url\x18\x04 \x01(\t\x12\x12\n\x05title\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04mode\x18\x06 \x01(\t\x12\x0e\n\x06status\x18\x07 \x01(\t\x12\x12\n\ncreated_at\x18\x08 \x01(\x01\x12\x19\n\x0c\x63ompleted_at\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x16\n\texpire_at\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tfile_path\x18\x0b \x01(\tH\x03\x88\x01\x01\x12\x16\n\tfile_name\x18\x0c \x01(\tH\x04\x88\x01\x01\x12\x16\n\tfile_size\x18\r \x01(\x03H\x05\x88\x01\x01\x12\x16\n\tfile_hash\x18\x0e \x01(\tH\x06\x88\x01\x01\x12\x1b\n\x0ehash_algorithm\x18\x0f \x01(\tH\x07\x88\x01\x01\x12\x1d\n\x10\x64uration_seconds\x18\x10 \x01(\x01H\x08\x88\x01\x01\x12\x17\n\nfile_owner\x18\x11 \x01(\tH\t\x88\x01\x01\x42\x08\n\x06_titleB\x0f\n\r_completed_atB\x0c\n\n_expire_atB\x0c\n\n_file_pathB\x0c\n\n_file_nameB\x0c\n\n_file_sizeB\x0c\n\n_file_hashB\x11\n\x0f_hash_algorithmB\x13\n\x11_duration_secondsB\r\n\x0b_file_owner\"R\n\x12ListHistoryRequest\x12\x0c\n\x04page\x18\x01 \x01(\x05\x12\x10\n\x08per_page\x18\x02 \x01(\x05\x12\x12\n\x05query\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_query\"k\n\x0bHistoryPage\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.vasset.v1.HistoryEntryMessage\x12\x0c\n\x04page\x18\x02 \x01(\x05\x12\x10\n\x08per_page\x18\x03 \x01(\x05\x12\r\n\x05total\x18\x04 \x01(\x03\"%\n\x0fGetEntryRequest\x12\x12\n\nhistory_id\x18\x01 \x01(\x03\"(\n\x12\x44\x65leteEntryRequest\x12\x12\n\nhistory_id\x18\x01 \x01(\x03\"\x11\n\x0fGetQuotaRequest\"I\n\x0cQuotaMessage\x12\x13\n\x0b\x64\x61ily_limit\x18\x01 \x01(\x03\x12\x12\n\ndaily_used\x18\x02 \x01(\x03\x12\x10\n\x08reset_at\x18\x03 \x01(\x01\"\x16\n\x14GetStatisticsRequest\"\x88\x02\n\x11StatisticsMessage\x12H\n\x0ftasks_by_status\x18\x01 \x03(\x0b\x32/.vasset.v1.StatisticsMessage.TasksByStatusEntry\x12\x14\n\x0cstored_bytes\x18\x02 \x01(\x03\x12\x18\n\x10\x64ownloaded_bytes\x18\x03 \x01(\x03\x12\x17\n\x0f\x63ompleted_today\x18\x04 \x01(\x03\x12\x19\n\x0csuccess_rate\x18\x05 \x01(\x01H\x00\x88\x01\x01\x1a\x34\n\x12TasksByStatusEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x0f\n\r_success_rate2\xfb\x02\n\x0c\x41ssetService\x12\x44\n\x0bListHistory\x12\x1d.vasset.v1.ListHistoryRequest\x1a\x16.vasset.v1.HistoryPage\x12\x46\n\x08GetEntry\x12\x1a.vasset.v1.GetEntryRequest\x1a\x1e.vasset.v1.HistoryEntryMessage\x12L\n\x0b\x44\x65leteEntry\x12\x1d.vasset.v1.DeleteEntryRequest\x1a\x1e.vasset.v1.HistoryEntryMessage\x12?\n\x08GetQuota\x12\x1a.vasset.v1.GetQuotaRequest\x1a\x17.vasset.v1.QuotaMessage\x12N\n\rGetStatistics\x12\x1f.vasset.v1.GetStatisticsRequest\x1a\x1c.vasset.v1.StatisticsMessageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,25 +34,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATISTICSMESSAGE_TASKSBYSTATUSENTRY']._loaded_options = None
   _globals['_STATISTICSMESSAGE_TASKSBYSTATUSENTRY']._serialized_options = b'8\001'
   _globals['_HISTORYENTRYMESSAGE']._serialized_start=49
-  _globals['_HISTORYENTRYMESSAGE']._serialized_end=543
-  _globals['_LISTHISTORYREQUEST']._serialized_start=545
-  _globals['_LISTHISTORYREQUEST']._serialized_end=627
-  _globals['_HISTORYPAGE']._serialized_start=629
-  _globals['_HISTORYPAGE']._serialized_end=736
-  _globals['_GETENTRYREQUEST']._serialized_start=738
-  _globals['_GETENTRYREQUEST']._serialized_end=775
-  _globals['_DELETEENTRYREQUEST']._serialized_start=777
-  _globals['_DELETEENTRYREQUEST']._serialized_end=817
-  _globals['_GETQUOTAREQUEST']._serialized_start=819
-  _globals['_GETQUOTAREQUEST']._serialized_end=836
-  _globals['_QUOTAMESSAGE']._serialized_start=838
-  _globals['_QUOTAMESSAGE']._serialized_end=911
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=913
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=935
-  _globals['_STATISTICSMESSAGE']._serialized_start=938
-  _globals['_STATISTICSMESSAGE']._serialized_end=1202
-  _globals['_STATISTICSMESSAGE_TASKSBYSTATUSENTRY']._serialized_start=1133
-  _globals['_STATISTICSMESSAGE_TASKSBYSTATUSENTRY']._serialized_end=1185
-  _globals['_ASSETSERVICE']._serialized_start=1205
-  _globals['_ASSETSERVICE']._serialized_end=1584
+  _globals['_HISTORYENTRYMESSAGE']._serialized_end=583
+  _globals['_LISTHISTORYREQUEST']._serialized_start=585
+  _globals['_LISTHISTORYREQUEST']._serialized_end=667
+  _globals['_HISTORYPAGE']._serialized_start=669
+  _globals['_HISTORYPAGE']._serialized_end=776
+  _globals['_GETENTRYREQUEST']._serialized_start=778
+  _globals['_GETENTRYREQUEST']._serialized_end=815
+  _globals['_DELETEENTRYREQUEST']._serialized_start=817
+  _globals['_DELETEENTRYREQUEST']._serialized_end=857
+  _globals['_GETQUOTAREQUEST']._serialized_start=859
+  _globals['_GETQUOTAREQUEST']._serialized_end=876
+  _globals['_QUOTAMESSAGE']._serialized_start=878
+  _globals['_QUOTAMESSAGE']._serialized_end=951
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=953
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=975
+  _globals['_STATISTICSMESSAGE']._serialized_start=978
+  _globals['_STATISTICSMESSAGE']._serialized_end=1242
+  _globals['_STATISTICSMESSAGE_TASKSBYSTATUSENTRY']._serialized_start=1173
+  _globals['_STATISTICSMESSAGE_TASKSBYSTATUSENTRY']._serialized_end=1225
+  _globals['_ASSETSERVICE']._serialized_start=1245
+  _globals['_ASSETSERVICE']._serialized_end=1624
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,7 @@ class HistoryEntryMessage(_message.Message):
     FILE_HASH_FIELD_NUMBER: _builtins.int
     HASH_ALGORITHM_FIELD_NUMBER: _builtins.int
     DURATION_SECONDS_FIELD_NUMBER: _builtins.int
+    FILE_OWNER_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     task_id: _builtins.str
     user_id: _builtins.int
@@ -55,6 +56,7 @@ class HistoryEntryMessage(_message.Message):
     file_hash: _builtins.str
     hash_algorithm: _builtins.str
     duration_seconds: _builtins.float
+    file_owner: _builtins.str
     def __init__(
         self,
         *,
@@ -74,10 +76,11 @@ class HistoryEntryMessage(_message.Message):
         file_hash: _builtins.str | None = ...,
         hash_algorithm: _builtins.str | None = ...,
         duration_seconds: _builtins.float | None = ...,
+        file_owner: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at", "_duration_seconds", b"_duration_seconds", "_expire_at", b"_expire_at", "_file_hash", b"_file_hash", "_file_name", b"_file_name", "_file_path", b"_file_path", "_file_size", b"_file_size", "_hash_algorithm", b"_hash_algorithm", "_title", b"_title", "completed_at", b"completed_at", "duration_seconds", b"duration_seconds", "expire_at", b"expire_at", "file_hash", b"file_hash", "file_name", b"file_name", "file_path", b"file_path", "file_size", b"file_size", "hash_algorithm", b"hash_algorithm", "title", b"title"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at", "_duration_seconds", b"_duration_seconds", "_expire_at", b"_expire_at", "_file_hash", b"_file_hash", "_file_name", b"_file_name", "_file_owner", b"_file_owner", "_file_path", b"_file_path", "_file_size", b"_file_size", "_hash_algorithm", b"_hash_algorithm", "_title", b"_title", "completed_at", b"completed_at", "duration_seconds", b"duration_seconds", "expire_at", b"expire_at", "file_hash", b"file_hash", "file_name", b"file_name", "file_owner", b"file_owner", "file_path", b"file_path", "file_size", b"file_size", "hash_algorithm", b"hash_algorithm", "title", b"title"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at", "_duration_seconds", b"_duration_seconds", "_expire_at", b"_expire_at", "_file_hash", b"_file_hash", "_file_name", b"_file_name", "_file_path", b"_file_path", "_file_size", b"_file_size", "_hash_algorithm", b"_hash_algorithm", "_title", b"_title", "completed_at", b"completed_at", "created_at", b"created_at", "duration_seconds", b"duration_seconds", "expire_at", b"expire_at", "file_hash", b"file_hash", "file_name", b"file_name", "file_path", b"file_path", "file_size", b"file_size", "hash_algorithm", b"hash_algorithm", "id", b"id", "mode", b"mode", "status", b"status", "task_id", b"task_id", "title", b"title", "url", b"url", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at", "_duration_seconds", b"_duration_seconds", "_expire_at", b"_expire_at", "_file_hash", b"_file_hash", "_file_name", b"_file_name", "_file_owner", b"_file_owner", "_file_path", b"_file_path", "_file_size", b"_file_size", "_hash_algorithm", b"_hash_algorithm", "_title", b"_title", "completed_at", b"completed_at", "created_at", b"created_at", "duration_seconds", b"duration_seconds", "expire_at", b"expire_at", "file_hash", b"file_hash", "file_name", b"file_name", "file_owner", b"file_owner", "file_path", b"file_path", "file_size", b"file_size", "hash_algorithm", b"hash_algorithm", "id", b"id", "mode", b"mode", "status", b"status", "task_id", b"task_id", "title", b"title", "url", b"url", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__completed_at: _TypeAlias = _typing.Literal["completed_at"]  # noqa: Y015
     _WhichOneofArgType__completed_at: _TypeAlias = _typing.Literal["_completed_at", b"_completed_at"]  # noqa: Y015
@@ -89,6 +92,8 @@ class HistoryEntryMessage(_message.Message):
     _WhichOneofArgType__file_hash: _TypeAlias = _typing.Literal["_file_hash", b"_file_hash"]  # noqa: Y015
     _WhichOneofReturnType__file_name: _TypeAlias = _typing.Literal["file_name"]  # noqa: Y015
     _WhichOneofArgType__file_name: _TypeAlias = _typing.Literal["_file_name", b"_file_name"]  # noqa: Y015
+    _WhichOneofReturnType__file_owner: _TypeAlias = _typing.Literal["file_owner"]  # noqa: Y015
+    _WhichOneofArgType__file_owner: _TypeAlias = _typing.Literal["_file_owner", b"_file_owner"]  # noqa: Y015
     _WhichOneofReturnType__file_path: _TypeAlias = _typing.Literal["file_path"]  # noqa: Y015
     _WhichOneofArgType__file_path: _TypeAlias = _typing.Literal["_file_path", b"_file_path"]  # noqa: Y015
     _WhichOneofReturnType__file_size: _TypeAlias = _typing.Literal["file_size"]  # noqa: Y015
@@ -107,6 +112,8 @@ class HistoryEntryMessage(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__file_hash) -> _WhichOneofReturnType__file_hash | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__file_name) -> _WhichOneofReturnType__file_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_owner) -> _WhichOneofReturnType__file_owner | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__file_path) -> _WhichOneofReturnType__file_path | None: ...
     @_typing.overload

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import resource
 import signal
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from yt_dlp.extractor.common import ExtractorError, InfoExtractor
 from yt_dlp.utils import GeoRestrictedError, UserNotLive
+
+LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_CORE")
 
 
 class VassetTestIE(InfoExtractor):  # type: ignore[misc]
@@ -21,8 +27,9 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
         case = self._match_id(url)
         query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         act = getattr(self, "_act_" + case.replace("-", "_"))
-        result: dict[str, Any] = {"id": case, "title": f"Test video {case}", "duration": 6}
-        return result | act(url, query.get("media", ""), query)
+        result = {"id": case, "title": f"Test video {case}", "duration": 6}
+        answer: dict[str, Any] = act(url, query.get("media", ""), query)
+        return result | answer
 
     def _act_separate(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         chapters = [{"start_time": 0, "end_time": 3, "title": "One"}, {"start_time": 3, "end_time": 6, "title": "Two"}]
@@ -52,12 +59,14 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
         return self._act_progressive(url, media, query)
 
     def _act_long(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
-        """5,000 entries; the file named by ``log`` counts those that were asked for."""
+        """5,000 entries; the last one handed out is written to ``note``."""
 
         def entries() -> Any:
             for number in itertools.count(1):
                 if number > 5000:
                     return
+                if "note" in query:
+                    Path(query["note"]).write_text(str(number))
                 yield self.url_result(f"http://example.com/watch/{number}", video_title=f"Video {number}")
 
         return {"_type": "playlist", "entries": entries(), "playlist_count": 5000}
@@ -72,6 +81,12 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
     def _act_hang(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         while True:
             time.sleep(60)
+
+    def _act_spawn(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """Start a program of its own, tell its number by way of ``note``, and hang."""
+        process = subprocess.Popen(["/bin/sleep", "600"])
+        Path(query["note"]).write_text(f"{os.getpid()} {process.pid}")
+        return self._act_hang(url, media, query)
 
     def _act_spin(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         while True:
@@ -88,13 +103,21 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
 
     def _act_shout(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         """Answer more than one message may hold."""
-        form = {"url": media + "progressive.mp4", "ext": "mp4", "format_note": "x" * 100}
-        return {"formats": [form | {"format_id": f"f{n}"} for n in range(400)], "title": "y" * (20 << 20)}
+        pieces = [{"url": f"{media}{number:0100d}"} for number in range(150_000)]
+        form = {"url": media, "ext": "mp4", "protocol": "http_dash_segments", "fragments": pieces, "format_id": "many"}
+        return {"formats": [form]}
 
     def _act_state(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
-        """Tell what this process sees: its environment, limits and folder."""
-        seen = {"environment": dict(os.environ), "pid": os.getpid(), "group": os.getpgid(0), "folder": os.getcwd()}
-        return self._act_progressive(url, media, query) | {"title": repr(seen)}
+        """Write down what this process sees: its environment, limits and folder."""
+        seen = {
+            "environment": dict(os.environ),
+            "pid": os.getpid(),
+            "group": os.getpgid(0),
+            "folder": str(Path.cwd()),
+            "limits": {name: resource.getrlimit(getattr(resource, name)) for name in LIMITS},
+        }
+        Path(query["note"]).write_text(json.dumps(seen))
+        return self._act_progressive(url, media, query)
 
     def _act_fail(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         raise ExtractorError(query["words"], expected=True)

@@ -1,0 +1,66 @@
+"""The environments of REQUIREMENTS J4 are files the program itself understands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from vasset.config import Settings, load_settings
+
+ENVIRONMENTS = ("local", "test", "staging", "production")
+DISTRIBUTED = ("test", "staging", "production")
+
+
+@pytest.fixture(autouse=True)
+def without_settings_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("VASSET_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_is_accepted_by_the_settings(deploy: Path, environment: str) -> None:
+    assert load_settings(deploy / "environments" / f"{environment}.yaml").environment == environment
+
+
+def test_there_are_exactly_these_four(deploy: Path) -> None:
+    assert {path.stem for path in (deploy / "environments").iterdir()} == set(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_no_environment_file_holds_a_secret(deploy: Path, environment: str) -> None:
+    settings = load_settings(deploy / "environments" / f"{environment}.yaml")
+    defaults = Settings()
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            assert value == getattr(defaults, name), name
+
+
+@pytest.mark.parametrize("environment", DISTRIBUTED)
+def test_servers_listen_for_others_and_log_for_machines(deploy: Path, environment: str) -> None:
+    settings = load_settings(deploy / "environments" / f"{environment}.yaml")
+    assert (settings.host, settings.service_host, settings.log_format) == ("0.0.0.0", "0.0.0.0", "json")
+    assert settings.auth_address == "dns:///auth:9001"
+    assert settings.asset_address == "dns:///asset:9004"
+
+
+def test_the_local_one_listens_on_this_machine_only(deploy: Path) -> None:
+    settings = load_settings(deploy / "environments" / "local.yaml")
+    assert settings.host == "127.0.0.1"
+    assert settings.resolved_database_url.startswith("sqlite")
+
+
+def test_a_variable_overrides_the_file(deploy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VASSET_WORKER_SLOTS", "7")
+    assert load_settings(deploy / "environments" / "production.yaml").worker_slots == 7
+
+
+def test_a_misspelt_setting_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "wrong.yaml"
+    config.write_text("worker_slotz: 7\n")
+    with pytest.raises(ValidationError, match="worker_slotz"):
+        load_settings(config)

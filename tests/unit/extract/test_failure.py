@@ -1,0 +1,104 @@
+"""yt-dlp's many ways to fail → one of our kinds, in our words."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from yt_dlp.networking.common import Response
+from yt_dlp.networking.exceptions import HTTPError, ProxyError, TransportError
+from yt_dlp.utils import (
+    DownloadError,
+    ExtractorError,
+    GeoRestrictedError,
+    PostProcessingError,
+    UnsupportedError,
+    UserNotLive,
+)
+
+from vasset.adapters.extract.child.failure import WORDS, classify
+
+CANARY = "canary-token-5f3a"
+
+
+def wrapped(error: Exception) -> DownloadError:
+    """As yt-dlp hands errors out: the cause in ``exc_info``."""
+    return DownloadError(f"ERROR: {error}", (type(error), error, None))
+
+
+def http_error(status: int, headers: dict[str, str] | None = None) -> HTTPError:
+    return HTTPError(Response(io.BytesIO(b""), f"https://example.com/?token={CANARY}", headers or {}, status=status))
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("Private video. Sign in if you've been granted access", "private"),
+        ("Sign in to confirm your age", "login_required"),
+        ("This video is only available for registered users. Use --cookies", "login_required"),
+        ("Sign in to confirm you’re not a bot", "bot_check"),
+        ("Got HTTP Error 403 caused by Cloudflare anti-bot challenge", "bot_check"),
+        ("The uploader has not made this video available in your country", "geo_blocked"),
+        ("Video unavailable", "removed"),
+        ("This video has been removed by the uploader", "removed"),
+        ("This video is DRM protected", "drm"),
+        ("This live event will begin in 3 hours.", "live"),
+        ("HTTP Error 429: Too Many Requests", "rate_limited"),
+        ("The read operation timed out", "timeout"),
+        ("Something nobody has seen before", "other"),
+    ],
+)
+def test_knows_the_kind_by_the_words(words: str, kind: str) -> None:
+    failure = classify(wrapped(ExtractorError(words, expected=True)))
+    assert (failure.error, failure.kind) == ("extraction", kind)
+    assert failure.retryable == (kind in {"rate_limited", "bot_check", "timeout"})
+
+
+def test_upstream_text_is_never_repeated() -> None:
+    failure = classify(wrapped(ExtractorError(f"login: https://example.com/?token={CANARY}", expected=True)))
+    assert CANARY not in failure.message
+    assert failure.message == WORDS["login_required"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (UnsupportedError("https://example.com/"), ("unsupported", "other")),
+        (GeoRestrictedError("no", countries=["AQ"]), ("extraction", "geo_blocked")),
+        (UserNotLive(), ("extraction", "live")),
+        (PostProcessingError("conversion failed"), ("postprocess", "other")),
+        (
+            ExtractorError("x: Requested format is not available. Use --list-formats", expected=True),
+            ("format", "other"),
+        ),
+        (OSError(28, "No space left on device"), ("disk_full", "other")),
+        (MemoryError(), ("extraction", "crashed")),
+    ],
+)
+def test_knows_the_class_by_the_type(error: Exception, expected: tuple[str, str]) -> None:
+    failure = classify(wrapped(error))
+    assert (failure.error, failure.kind) == expected
+
+
+@pytest.mark.parametrize(("status", "kind", "retryable"), [(404, "removed", False), (410, "removed", False), (429, "rate_limited", True), (503, "other", True), (403, "other", False)])  # fmt: skip
+def test_knows_an_http_status_below_an_extractor_error(status: int, kind: str, retryable: bool) -> None:
+    failure = classify(wrapped(ExtractorError("Unable to download webpage", cause=http_error(status))))
+    assert (failure.kind, failure.retryable) == (kind, retryable)
+    assert CANARY not in failure.message
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ProxyError("('Unable to connect to proxy', OSError('Tunnel connection failed: 403 Forbidden'))"),
+        ProxyError("CONNECT tunnel failed, response 403"),
+        http_error(403, {"X-Vasset-Refusal": "egress_denied"}),
+    ],
+)
+def test_a_refusal_of_the_guard_is_told_apart_from_a_refusal_of_the_site(cause: Exception) -> None:
+    assert classify(wrapped(ExtractorError("Unable to download webpage", cause=cause))).error == "egress"
+
+
+def test_a_broken_connection_is_tried_again() -> None:
+    failure = classify(wrapped(ExtractorError("Unable to download webpage", cause=TransportError("reset by peer"))))
+    assert (failure.error, failure.kind, failure.retryable) == ("extraction", "other", True)
