@@ -184,16 +184,17 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
         resources = _Resources(settings, stack)
         storage = platform.open_storage(settings, resources.clock, owner=settings.worker_address)
         database, queue = await resources.database(), resources.queue()
-        cache, bus = resources.cache(), await resources.bus()
+        cache, bus, files = resources.cache(), await resources.bus(), SqlFileStore(database)
         policy = platform.task_policy(settings)
         store, breaker = SqlTaskStore(database, policy), CircuitBreaker(resources.clock)
         tools = await stack.enter_async_context(platform.open_media_tools(settings))
+        files = SqlFileStore(database)
         worker = Downloader(
             settings,
             DownloaderParts(
                 store=store,
                 outbox=SqlOutbox(database),
-                files=SqlFileStore(database),
+                files=files,
                 queue=queue,
                 bus=bus,
                 storage=storage,
@@ -202,7 +203,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
                 clock=resources.clock,
                 proxies=platform.open_exits(settings, tools),
                 breaker=breaker,
-                relieve=platform.disk_relief(settings, storage),
+                relieve=platform.disk_relief(settings, files, resources.clock),
             ),
             report=platform.report_unexpected,
             on_ended=platform.count_ended,

@@ -104,7 +104,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         if database.is_sqlite:
             await store.take_back_all()  # whoever ran them is gone: this process owns the database alone
         bus, queue, cache, breaker = MemoryBus(), MemoryQueue(), MemoryCache(), CircuitBreaker(clock)
-        outbox = SqlOutbox(database)
+        outbox, files = SqlOutbox(database), SqlFileStore(database)
         platform.watch_database(database)
         tools = await stack.enter_async_context(platform.open_media_tools(settings))
         authority = await stack.enter_async_context(
@@ -113,12 +113,13 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         parser = await stack.enter_async_context(
             platform.open_parser(settings, tools.extractor, cache, clock, breaker, tools.canonicalise)
         )
+        files = SqlFileStore(database)
         downloader = Downloader(
             settings,
             DownloaderParts(
                 store=store,
                 outbox=outbox,
-                files=SqlFileStore(database),
+                files=files,
                 queue=queue,
                 bus=bus,
                 storage=storage,
@@ -127,7 +128,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
                 clock=clock,
                 proxies=platform.open_exits(settings, tools),
                 breaker=breaker,
-                relieve=platform.disk_relief(settings, storage),
+                relieve=platform.disk_relief(settings, files, clock),
             ),
             report=platform.report_unexpected,
             on_ended=platform.count_ended,

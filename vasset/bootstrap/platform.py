@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from vasset.adapters.db.store_base import TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
@@ -18,6 +19,7 @@ from vasset.domain.ports import (
     Cache,
     Clock,
     Extractor,
+    FileStore,
     Library,
     LibraryStore,
     Parser,
@@ -25,6 +27,9 @@ from vasset.domain.ports import (
 )
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
+
+if TYPE_CHECKING:
+    from vasset.adapters.storage.eviction import Eviction
 
 __all__ = ["count_ended", "measuring", "open_media_tools", "watch_database"]
 
@@ -120,6 +125,31 @@ def open_exits(settings: Settings, tools: MediaTools) -> ProxyPool | None:
     from vasset.bootstrap.exits import open_exits as open_configured
 
     return open_configured(settings, check_address=tools.check_address, guard_url=tools.guard_url)
+
+
+def disk_relief(settings: Settings, files: FileStore, clock: Clock) -> Callable[[], Awaitable[None]]:
+    """The janitor's way out of a full disk."""
+    from vasset.adapters.storage.eviction import DiskRelief
+
+    return DiskRelief(
+        settings.data_dir,
+        files,
+        clock,
+        clean_percent=settings.disk_clean_percent,
+        target_percent=settings.disk_target_percent,
+    )
+
+
+def disk_relief(settings: Settings, storage: LocalStorage, files: FileStore, clock: Clock) -> Eviction:
+    from vasset.adapters.storage.eviction import Eviction as EngineEviction
+
+    return EngineEviction(
+        storage.root,
+        files,
+        clock,
+        high=settings.disk_clean_percent / 100,
+        low=min(settings.disk_target_percent, settings.disk_clean_percent) / 100,
+    )
 
 
 def make_library(library: LibraryStore) -> Library:
