@@ -53,7 +53,7 @@ class DownloaderParts:
     clock: Clock
     proxies: ProxyPool | None = None
     breaker: Breaker | None = None
-    relieve: Callable[[], Awaitable[None]] | None = None
+    relieve: Callable[[], Awaitable[object]] | None = None
 
 
 def worker_name() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from vasset.adapters.db.store_base import TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
@@ -27,9 +26,6 @@ from vasset.domain.ports import (
 )
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
-
-if TYPE_CHECKING:
-    from vasset.adapters.storage.eviction import Eviction
 
 __all__ = ["count_ended", "measuring", "open_media_tools", "watch_database"]
 
@@ -137,18 +133,6 @@ def disk_relief(settings: Settings, files: FileStore, clock: Clock) -> Callable[
         clock,
         clean_percent=settings.disk_clean_percent,
         target_percent=settings.disk_target_percent,
-    )
-
-
-def disk_relief(settings: Settings, storage: LocalStorage, files: FileStore, clock: Clock) -> Eviction:
-    from vasset.adapters.storage.eviction import Eviction as EngineEviction
-
-    return EngineEviction(
-        storage.root,
-        files,
-        clock,
-        high=settings.disk_clean_percent / 100,
-        low=min(settings.disk_target_percent, settings.disk_clean_percent) / 100,
     )
 
 

@@ -288,7 +288,8 @@ class RunDownload:
             TaskStatus.CANCELLED: Phase.CANCELLED,
             TaskStatus.PAUSED: Phase.PAUSED,
         }.get(task.status, Phase.QUEUED)
-        frame = self._tracker.ending(self._parts.clock.now().timestamp(), phase, task.failure)
+        now = self._parts.clock.now().timestamp()
+        frame = self._tracker.ending(now, phase, task.failure, size_bytes=task.total_bytes)
         with contextlib.suppress(Unavailable):  # watchers find the ending in SQL
             await self._parts.bus.publish([frame])
         if task.status.is_terminal:

@@ -99,12 +99,14 @@ class ProgressTracker:
         self._next = min(self._next + 1, LAST_OF_FENCE - 1)
         return frame
 
-    def ending(self, now: float, phase: Phase, failure: TaskFailure | None = None) -> ProgressFrame:
-        """The last frame of this execution, whatever was reported before."""
+    def ending(
+        self, now: float, phase: Phase, failure: TaskFailure | None = None, *, size_bytes: int | None = None
+    ) -> ProgressFrame:
+        """The last frame of this execution, whatever was reported before; ``size_bytes`` is the finished file's."""
         self.enter(phase)
         if phase is Phase.COMPLETED:
             self._percent = 100.0
-            self._total = self._downloaded = max(self._downloaded, self._total or 0)
+            self._total = self._downloaded = self._downloaded if size_bytes is None else size_bytes
             self._total_is_estimate = False
         frame = self._frame(now)
         if frame.is_terminal:

@@ -55,7 +55,7 @@ class Janitor:
         *,
         times: JanitorTimes,
         clean_percent: float,
-        relieve: Callable[[], Awaitable[None]] | None = None,
+        relieve: Callable[[], Awaitable[object]] | None = None,
         on_reaped: Callable[[Sequence[str]], None] = lambda task_ids: None,
         report: Callable[[str, BaseException], None] = lambda what, error: None,
     ) -> None:
@@ -99,11 +99,11 @@ class Janitor:
         if self._clock_jumped():
             return cleaned
         cleaned.kept = await self._archive_kept()
-        cleaned.expired = await self._remove_expired()
-        cleaned.folders = await self._remove_abandoned_folders()
         if self._relieve is not None and 100.0 * self._storage.usage().used_fraction >= self._clean_percent:
             await self._relieve()
             cleaned.relieved = True
+        cleaned.expired = await self._remove_expired()
+        cleaned.folders = await self._remove_abandoned_folders()
         return cleaned
 
     async def _archive_kept(self) -> int:
