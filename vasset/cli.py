@@ -120,8 +120,8 @@ def _settings(config: Path | None, **overrides: Any) -> "Settings":
         return load_settings(config, **overrides)
     except ValidationError as error:
         for problem in error.errors():
-            name = "VASSET_" + "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"vasset: {name}: {problem['msg']}", file=sys.stderr)
+            name = "".join(f"VASSET_{str(part).upper()}: " for part in problem["loc"][:1])
+            print(f"vasset: {name}{problem['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from None
 
 

@@ -7,10 +7,12 @@ Order of precedence: command line, environment, ``--config`` YAML file, secret f
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -205,6 +207,25 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value().encode()) < 32:
             raise ValueError("VASSET_SERVICE_TOKEN is shorter than 32 bytes; make one with `openssl rand -hex 32`")
         return value
+
+    @model_validator(mode="after")
+    def _refuse_weak_production(self) -> Settings:
+        """Say all that is missing at once: an operator should not find it out start by start."""
+        if self.environment == "production":
+            missing = list(self._weaknesses())
+            if missing:
+                raise ValueError("environment `production` refuses to start: " + "; ".join(missing))
+        return self
+
+    def _weaknesses(self) -> Iterator[str]:
+        if self.secret_key is None:
+            yield "set VASSET_SECRET_KEY (`openssl rand -hex 32`)"
+        distributed = self.queue_url.get_secret_value() != "memory:"
+        if distributed and self.service_token is None:
+            yield "set VASSET_SERVICE_TOKEN (`openssl rand -hex 32`)"
+        url = self.resolved_database_url
+        if not url.startswith("sqlite") and not re.search(r"[?&]sslmode=verify-(ca|full)(&|$)", url):
+            yield "add sslmode=verify-full to VASSET_DATABASE_URL"
 
     @property
     def resolved_database_url(self) -> str:
