@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vasset.adapters.extract.channel import Channel
 from vasset.adapters.extract.egress import Egress, GuardProxy
 from vasset.adapters.extract.extractor import ChildExtractor, ExtractorBounds
 from vasset.adapters.extract.nursery import NurserySettings
@@ -19,7 +20,7 @@ from vasset.adapters.extract.programs import expose_plugins, install_programs
 
 @dataclass(frozen=True, slots=True)
 class ExtractorOptions:
-    """``ytdlp`` is the folder of another yt-dlp than the installed one (see ``channel.py``)."""
+    """``channel`` is the folder of the update lane (see ``channel.py``); it need not exist."""
 
     children: int = 2
     file_children: int = 2
@@ -29,7 +30,7 @@ class ExtractorOptions:
     recycle_after: int = 200
     max_file_bytes: int = 64 * 2**30
     plugins: Path | None = None
-    ytdlp: Path | None = None
+    channel: Path | None = None
     ca_file: Path | None = None
 
 
@@ -46,13 +47,13 @@ async def open_extractor(guard: GuardProxy, options: ExtractorOptions | None = N
             memory_mib=options.memory_mib,
             max_file_bytes=options.max_file_bytes,
             plugins=expose_plugins(folder, options.plugins) if options.plugins is not None else None,
-            ytdlp_path=options.ytdlp,
             ca_file=_bundle(folder, options.ca_file) if options.ca_file is not None else None,
         )
         bounds = PoolBounds(options.children, options.file_children, recycle_after=options.recycle_after)
+        locate = Channel(options.channel).active if options.channel is not None else None
         limits = ExtractorBounds(options.timeout_seconds, options.file_timeout_seconds, options.max_file_bytes)
         extractor = ChildExtractor(
-            ChildPool(settings, bounds), Egress(guard), has_ffmpeg=programs.has_ffmpeg, bounds=limits
+            ChildPool(settings, bounds, locate=locate), Egress(guard), has_ffmpeg=programs.has_ffmpeg, bounds=limits
         )
         try:
             yield extractor

@@ -15,8 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
+
 from vasset.adapters.extract.nursery import ChildLink, Nursery, NurserySettings, crashed
 from vasset.domain.errors import ExtractionFailed, Overloaded
+
+log = structlog.get_logger(__name__)
 
 Lane = Literal["page", "file"]
 
@@ -36,8 +40,17 @@ class PoolBounds:
 class ChildPool:
     """Started by its first job, or by ``start`` to have yt-dlp loaded before."""
 
-    def __init__(self, settings: NurserySettings, bounds: PoolBounds | None = None) -> None:
+    def __init__(
+        self,
+        settings: NurserySettings,
+        bounds: PoolBounds | None = None,
+        *,
+        locate: Callable[[], Path | None] | None = None,
+    ) -> None:
+        """``locate`` answers where yt-dlp lies now (None: the installed one); it is asked before every job."""
         self._settings = settings
+        self._locate = locate or (lambda: settings.ytdlp_path)
+        self._unloadable: Path | None = None
         self._bounds = bounds or PoolBounds()
         self._nursery: Nursery | None = None
         self._retired: set[asyncio.Future[None]] = set()
@@ -107,18 +120,6 @@ class ChildPool:
                 else:
                     nursery.kill(link)
 
-    async def switch(self, ytdlp_path: Path | None) -> str:
-        """Go on with another yt-dlp; running jobs end on the old one. Raises ``ExtractionFailed`` and stays when it does not load."""
-        async with self._starting:
-            old = self._nursery
-            settings = replace(self._settings, ytdlp_path=ytdlp_path)
-            fresh = await Nursery.start(settings)
-            self._settings, self._nursery = settings, fresh
-            self._send_home(lambda nursery: nursery is old)
-            if old is not None:
-                self._retire(old)
-            return fresh.version
-
     async def close(self) -> None:
         """Kill every child and the nursery. Idempotent."""
         self._closed = True
@@ -160,12 +161,34 @@ class ChildPool:
         return nursery, await nursery.fork()
 
     async def _ready_nursery(self) -> Nursery:
+        """The nursery of the yt-dlp in use; an update takes effect here, and one that does not load is left aside."""
+        wanted = self._locate()
         async with self._starting:
-            if self._nursery is None or not self._nursery.alive:
-                if self._nursery is not None:
-                    await self._nursery.stop()
-                self._nursery = await Nursery.start(self._settings)
-            return self._nursery
+            present = self._nursery
+            is_broken = wanted is not None and wanted == self._unloadable
+            is_current = is_broken or wanted == self._settings.ytdlp_path
+            if present is not None and present.alive and is_current:
+                return present
+            fresh = await self._start(None if is_broken else wanted)
+            self._nursery = fresh
+            self._send_home(lambda nursery: nursery is not fresh)
+            if present is not None:
+                self._retire(present)
+            return fresh
+
+    async def _start(self, ytdlp_path: Path | None) -> Nursery:
+        settings = replace(self._settings, ytdlp_path=ytdlp_path)
+        try:
+            fresh = await Nursery.start(settings)
+        except ExtractionFailed:
+            if ytdlp_path is None:
+                raise
+            log.error("this yt-dlp does not load; the installed one is used", ytdlp=str(ytdlp_path))
+            self._unloadable = ytdlp_path
+            settings = replace(self._settings, ytdlp_path=None)
+            fresh = await Nursery.start(settings)
+        self._settings = settings
+        return fresh
 
     def _fit(self, nursery: Nursery, link: ChildLink, message: Mapping[str, Any]) -> bool:
         grown = int(message.get("private_mib") or 0) > self._bounds.max_private_mib

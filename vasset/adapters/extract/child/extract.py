@@ -27,7 +27,13 @@ DROPPED = (
 )  # fmt: skip
 
 
-def extract(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str, Any]:
+def extract(
+    job: dict[str, Any],
+    settings: dict[str, Any],
+    emit: Emit,
+    *,
+    opened: type[GuardedDownloader] = GuardedDownloader,
+) -> dict[str, Any]:
     """A JSON object with the fields of ``Extraction``; ``info`` names a file in the workspace."""
     choice = choose(job["quality"], job["container"])
     url, item = _item(job["url"])
@@ -42,7 +48,7 @@ def extract(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[s
     )
     if choice.target in VIDEO_TARGETS:
         options |= checked({"merge_output_format": choice.target})
-    with GuardedDownloader(options) as downloader:
+    with opened(options) as downloader:
         info = _one_video(downloader, downloader.extract_info(url, download=False))
         if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming"}:
             raise JobFailed(of_kind("live"))

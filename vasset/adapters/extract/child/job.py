@@ -65,13 +65,14 @@ def _run(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str,
 
 
 def _verb(name: str) -> Callable[[dict[str, Any], dict[str, Any], Emit], dict[str, Any]]:
-    from vasset.adapters.extract.child import describe, extract, native, postprocess
+    from vasset.adapters.extract.child import describe, extract, native, postprocess, selftest
 
     verbs = {
         "describe": describe.describe,
         "extract": extract.extract,
         "native": native.download,
         "postprocess": postprocess.postprocess,
+        "selftest": selftest.selftest,
     }
     return verbs[name]
 

@@ -92,7 +92,7 @@ class Nursery:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.setpgid(process_id, process_id)
         self._children[process_id] = number
-        self._control.send(encode({"event": "forked", "id": number, "process_id": process_id}))
+        self._tell({"event": "forked", "id": number, "process_id": process_id})
 
     def _reap(self) -> None:
         while True:
@@ -107,7 +107,13 @@ class Nursery:
                 continue  # an orphan of a child: ffmpeg, deno
             _kill_group(process_id)
             code = os.waitstatus_to_exitcode(status)
-            self._control.send(encode({"event": "exit", "id": number, "code": code}))
+            self._tell({"event": "exit", "id": number, "code": code})
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        try:
+            self._control.send(encode(event))
+        except ConnectionError:
+            self._end()
 
     def _end(self) -> None:
         for process_id in self._children:

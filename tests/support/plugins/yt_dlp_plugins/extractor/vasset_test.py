@@ -50,6 +50,10 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
     def _act_hls(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         return {"formats": self._extract_m3u8_formats(media + query.get("name", "hls/index.m3u8"), "hls", "mp4")}
 
+    def _act_playlist(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """An HLS playlist at any ``address``, not looked at before."""
+        return {"formats": [{"format_id": "hls", "url": query["address"], "ext": "mp4", "protocol": "m3u8_native"}]}
+
     def _act_dash(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         return {"formats": self._extract_mpd_formats(media + "dash/index.mpd", "dash")}
 
