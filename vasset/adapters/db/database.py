@@ -8,6 +8,7 @@ busy handler polls and is not fair; one process owns the file.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -184,9 +185,9 @@ async def _translated() -> AsyncIterator[None]:
     except VAssetError:
         raise
     except exc.DBAPIError as error:
-        if "disk is full" in str(error.orig):
+        if _sqlite_code(error) == sqlite3.SQLITE_FULL or _sqlstate(error) == "53100":
             raise DiskFull("the disk under the database is full; free some space and repeat") from error
-        if isinstance(error, exc.OperationalError | exc.InterfaceError) or _is_outage(error):
+        if _is_outage(error):
             raise DependencyDown("the database did not answer; try again shortly", retry_after_seconds=2) from error
         raise
     except (exc.TimeoutError, OSError, TimeoutError) as error:
@@ -195,8 +196,27 @@ async def _translated() -> AsyncIterator[None]:
 
 # Classes of SQLSTATE that say "not now" rather than "wrong": connection, resources, operator intervention, rollback, lock.
 _OUTAGES = ("08", "53", "57", "40", "55")
+_SQLITE_OUTAGES = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+)
 
 
 def _is_outage(error: exc.DBAPIError) -> bool:
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    return error.connection_invalidated or (isinstance(state, str) and state.startswith(_OUTAGES))
+    state = _sqlstate(error)
+    if state is not None:
+        return state.startswith(_OUTAGES)
+    code = _sqlite_code(error)
+    if code is not None:
+        return code in _SQLITE_OUTAGES
+    return error.connection_invalidated or isinstance(error, exc.InterfaceError)
+
+
+def _sqlstate(error: exc.DBAPIError) -> str | None:
+    state = getattr(error.orig, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _sqlite_code(error: exc.DBAPIError) -> int | None:
+    """The primary code; SQLite's extended codes carry it in their low byte."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
