@@ -139,12 +139,14 @@ class AuthService:
         return [replace(session, current=session.id == identity.session_id) for session in found]
 
     async def revoke_session(self, identity: Identity, session_id: int) -> None:
-        if not await self._store.end_session(identity.user_id, session_id):
+        if not _is_row_id(session_id) or not await self._store.end_session(identity.user_id, session_id):
             raise NotFound("there is no such session, or it belongs to somebody else")
         self._sessions.forget(session_id)
 
     async def set_role(self, identity: Identity, user_id: int, role: Role) -> User:
         _refuse_unless_admin(identity, "change the role of an account")
+        if not _is_row_id(user_id):
+            raise NotFound("there is no such account")
         user = await self._store.set_role(user_id, role)
         self._sessions.forget_user(user_id)
         return user
@@ -186,6 +188,11 @@ def _nickname(nickname: str) -> str:
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise InvalidInput("the nickname needs 1 to 64 printable characters")
     return name
+
+
+def _is_row_id(number: int) -> bool:
+    """Whether a database could hold such an id at all."""
+    return 0 < number < 2**63
 
 
 def _refuse_unless_admin(identity: Identity, what: str) -> None:
