@@ -92,7 +92,7 @@ class SqlAccounts(SqlSessions):
             )
 
     async def _account(self, which: Any) -> Account | None:
-        async with self._database.read() as transaction:
+        async with self._database.glance() as transaction:
             row = (await transaction.execute(select(users).where(which))).one_or_none()
         return None if row is None else Account(user_from(row), row.password_hash)
 

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import event, exc, func, select
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import create_engine, event, exc, func, select
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -40,6 +40,16 @@ class Transaction:
         return await self.connection.execute(statement, parameters)
 
 
+@dataclass(frozen=True, slots=True)
+class Glance(Transaction):
+    """A reading transaction that answers on the event loop's own thread: ``execute`` never suspends."""
+
+    inline: Connection
+
+    async def execute(self, statement: Any, parameters: Any = None) -> Any:
+        return self.inline.execute(statement, parameters)
+
+
 class Database:
     """The database of one process. Close it last."""
 
@@ -50,6 +60,7 @@ class Database:
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._writer = asyncio.Lock()
         self._reading = engine.execution_options(vasset_begin="BEGIN")
+        self._glancing = _sqlite_glancing_engine(engine.url) if self._is_sqlite and engine.url.database else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -60,6 +71,23 @@ class Database:
         """A consistent view; writing in it is a mistake. Raises ``DependencyDown``."""
         async with _translated(), self._reading.connect() as connection, connection.begin():
             yield Transaction(connection, await self._now(connection))
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Transaction]:
+        """A :meth:`read` of a few rows by an index; await nothing else inside.
+
+        On SQLite it runs on the event loop: such rows are 20 µs away in memory, while the driver's thread takes nine hops for them, 1 ms
+        of CPU and more under load. Searches and sums belong into :meth:`read`, where they delay nobody.
+        """
+        if self._glancing is None:
+            async with self.read() as transaction:
+                yield transaction
+            return
+        async with _translated():
+            with self._glancing.begin() as connection:
+                yield Glance(
+                    cast("AsyncConnection", None), self._clock.now() if self._clock else datetime.now(UTC), connection
+                )
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
@@ -91,6 +119,8 @@ class Database:
         return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "limit": pool.size()}
 
     async def close(self) -> None:
+        if self._glancing is not None:
+            self._glancing.dispose()
         await self.engine.dispose()
 
     async def _now(self, connection: AsyncConnection) -> datetime:
@@ -136,6 +166,23 @@ def _sqlite_engine(url: URL, pool_size: int) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("vasset_begin", "BEGIN IMMEDIATE"))
+
+    return engine
+
+
+def _sqlite_glancing_engine(url: URL) -> Engine:
+    """Read-only connections of the event loop's thread. Their number is not bounded: waiting for one would stop the loop for good."""
+    engine = create_engine(url.set(drivername="sqlite+pysqlite"), pool_size=2, max_overflow=-1)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        for pragma in ("query_only=ON", "busy_timeout=50", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
 
     return engine
 

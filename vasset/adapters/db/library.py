@@ -38,7 +38,7 @@ class SqlLibrary:
 
     async def entry(self, user_id: int, history_id: int) -> HistoryEntry:
         statement = select(download_history).where(_visible(user_id), download_history.c.id == history_id)
-        async with self._database.read() as transaction:
+        async with self._database.glance() as transaction:
             row = (await transaction.execute(statement)).one_or_none()
         if row is None:
             raise NotFound("there is no such download, or it belongs to somebody else")
@@ -67,7 +67,7 @@ class SqlLibrary:
             return history_from(deleted.one())
 
     async def quota(self, user_id: int, role: Role) -> Quota:
-        async with self._database.read() as transaction:
+        async with self._database.glance() as transaction:
             return await read_quota(transaction, user_id=user_id, daily_limit=self._policy.limit_for(role))
 
     async def quota_usage(self) -> float:

@@ -57,14 +57,14 @@ class SqlSessions:
             .join(users, users.c.id == user_sessions.c.user_id)
             .where(user_sessions.c.id == session_id)
         )
-        async with self._database.read() as transaction:
+        async with self._database.glance() as transaction:
             row = (await transaction.execute(statement)).one_or_none()
         if row is None:
             return None
         return SessionState(row.user_id, Role(row.role), row.revoked_at is None and row.expires_at > transaction.now)
 
     async def sessions(self, user_id: int) -> Sequence[SessionInfo]:
-        async with self._database.read() as transaction:
+        async with self._database.glance() as transaction:
             alive = (
                 select(user_sessions)
                 .where(

@@ -17,7 +17,7 @@ from vasset.domain.history import Page
 
 class TaskWishes(StoreBase):
     async def get(self, task_id: str, *, user_id: int | None) -> Task:
-        async with self._database.read() as transaction:
+        async with self._database.glance() as transaction:
             return task_from(await self._find(transaction, task_id, user_id))
 
     async def page(
@@ -27,7 +27,7 @@ class TaskWishes(StoreBase):
         if statuses:
             mine &= tasks.c.status.in_(list(statuses))
         newest = select(tasks).where(mine).order_by(tasks.c.created_at.desc(), tasks.c.history_id.desc())
-        async with self._database.read() as transaction:
+        async with self._database.glance() as transaction:
             total = (await transaction.execute(select(func.count()).select_from(tasks).where(mine))).scalar_one()
             rows = (await transaction.execute(newest.limit(per_page).offset((page - 1) * per_page))).all()
             return Page([task_from(row) for row in rows], page, per_page, int(total))
