@@ -5,4 +5,5 @@
 
 pub mod download;
 pub mod file;
+pub mod mutator;
 pub mod origin;
