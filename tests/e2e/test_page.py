@@ -6,6 +6,7 @@ or a token in an address fails the test.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +29,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PASSWORD = "correct horse 1"
+PICTURE = b"GIF89a\x02\x00\x01\x00\x80\x00\x00\x0b\x6e\x5f\xff\xff\xff,\x00\x00\x00\x00\x02\x00\x01\x00\x00\x02\x02D\n\x00;"  # 2 × 1
 PATIENCE_MS = 30_000
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
@@ -96,7 +98,7 @@ class House:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    _add_pages(origin.media.folder)
+    _add_pages(origin.media.folder, f"http://{origin.address}")
     data_dir = tmp_path_factory.mktemp("page-data")
     async with serving(data_dir, egress_allow=origin.address) as server, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -106,18 +108,28 @@ async def house(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Asy
     await assert_healthy(data_dir)
 
 
-def _add_pages(folder: Path) -> None:
+def _add_pages(folder: Path, address: str) -> None:
     """Pages as sites have them: with a picture, without a video, with a video that is not there."""
-    picture = '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="90"><rect width="160" height="90" fill="teal"/></svg>'
     pages = {
-        "poster.svg": picture,
-        "with_poster.html": '<!doctype html><title>A film with a picture</title><video poster="/media/poster.svg" src="/media/progressive.mp4"></video>',
+        "with_picture.html": _described(
+            "A film with a picture", f"{address}/media/progressive.mp4", f"{address}/media/poster.gif"
+        ),
         "words_only.html": "<!doctype html><title>Only words</title><p>No video here.</p>",
         "broken.html": '<!doctype html><title>A film that is gone</title><video src="/media/gone.mp4"></video>',
         "slow.html": '<!doctype html><title>A slow film</title><video src="/slow/progressive.mp4"></video>',
     }
     for name, text in pages.items():
         (folder / name).write_text(text)
+    (folder / "poster.gif").write_bytes(PICTURE)
+
+
+def _described(title: str, video: str, picture: str) -> str:
+    """A page that describes its video in JSON-LD, as most sites do."""
+    described = {
+        "@context": "https://schema.org", "@type": "VideoObject", "name": title, "duration": "PT6S",
+        "contentUrl": video, "thumbnailUrl": picture, "author": {"@type": "Person", "name": "Ann Author"},
+    }  # fmt: skip
+    return f'<!doctype html><title>{title}</title><script type="application/ld+json">{json.dumps(described)}</script>'
 
 
 async def register(visit: Visit, email: str) -> None:
@@ -151,13 +163,13 @@ async def test_a_link_becomes_a_file_on_the_readers_disk(house: House) -> None:
         await register(visit, "ada@example.test")
         await expect(page.get_by_text("downloads left today")).to_be_visible()
         before = int(await page.locator(".quota strong").inner_text())
-        await find(visit, f"look at this: {house.origin.url('with_poster.html')}.")
+        await find(visit, f"look at this: {house.origin.url('with_picture.html')}.")
         title = page.get_by_role("heading", name="A film with a picture")
         await expect(title).to_be_focused(timeout=PATIENCE_MS)
         picture = page.locator(".thumbnail img")
-        await expect(picture).to_have_js_property("naturalWidth", 160)
+        await expect(picture).to_have_js_property("naturalWidth", 2)
         await page.get_by_role("button", name="Download", exact=True).click()
-        await expect(page.get_by_text("Ready to save")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(page.get_by_text("Ready to save", exact=True)).to_be_visible(timeout=PATIENCE_MS)
         downloads = page.get_by_role("region", name="Downloads")
         async with page.expect_download() as saved:
             await downloads.get_by_role("button", name="Save").click()
@@ -201,7 +213,7 @@ async def test_the_numbers_come_by_polling_where_websockets_do_not_pass(house: H
         await visit.page.route_web_socket(re.compile("/api/v1/ws$"), lambda socket: socket.close())
         await register(visit, "polly@example.test")
         await start(visit, house.origin.url("progressive_mp4.html"), "A plain page")
-        await expect(visit.page.get_by_text("Ready to save")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(visit.page.get_by_text("Ready to save", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
 
 async def test_errors_say_what_happened_and_what_to_do(house: House) -> None:
@@ -219,7 +231,7 @@ async def test_errors_say_what_happened_and_what_to_do(house: House) -> None:
         await expect(alert).to_contain_text("not on the public internet")
         await find(visit, house.origin.url("words_only.html"))
         await expect(alert).to_contain_text(re.compile("No video was found|could not be read"), timeout=PATIENCE_MS)
-        await alert.get_by_text("Details").click()
+        await alert.get_by_text("Details", exact=True).click()
         await expect(alert.get_by_label("Error details")).to_contain_text(re.compile(r"reason: \w+"))
         await alert.get_by_role("button", name="Dismiss").click()
         await expect(alert).to_have_count(0)
@@ -241,7 +253,7 @@ async def test_two_people_do_not_see_each_others_downloads(house: House) -> None
         await register(first, "one@example.test")
         await register(second, "two@example.test")
         await start(first, house.origin.url("progressive_mp4.html"), "A plain page")
-        await expect(first.page.get_by_text("Ready to save")).to_be_visible(timeout=PATIENCE_MS)
+        await expect(first.page.get_by_text("Ready to save", exact=True)).to_be_visible(timeout=PATIENCE_MS)
         await second.page.reload()
         await expect(second.page.get_by_text("Finished downloads appear here.")).to_be_visible()
         await expect(second.page.get_by_text("A plain page")).to_have_count(0)
