@@ -230,15 +230,15 @@ impl Job<'_> {
         let answer = self.probe().await?;
         self.facts = Some(Facts::of(&answer));
         self.context.progress.set_state(State::Running);
-        if let Some(kept) = self.kept.take() {
-            if let Content::Part { total, .. } = &answer.content {
-                let same_total = total.is_none_or(|total| total == kept.identity.total);
-                if !same_total || kept.version().contradiction(&answer.version).is_some() {
-                    return Err(Setback::Changed("it is another version than the journal's".to_owned()));
-                }
-                return self.in_ranges(kept, answer).await;
+        // When the whole file comes although a part was asked, the kept bytes are of no use, but the answer is.
+        if let Some(kept) = self.kept.take()
+            && let Content::Part { total, .. } = &answer.content
+        {
+            let same_total = total.is_none_or(|total| total == kept.identity.total);
+            if !same_total || kept.version().contradiction(&answer.version).is_some() {
+                return Err(Setback::Changed("it is another version than the journal's".to_owned()));
             }
-            // The whole file came instead: the kept bytes are of no use, the answer is.
+            return self.in_ranges(kept, answer).await;
         }
         match &answer.content {
             Content::Part { bytes, total: Some(total) }
@@ -473,13 +473,10 @@ fn confirm(part: &PartFile, recovered: &Recovered) -> Result<Vec<Option<Proof>>>
     let mut proofs = recovered.proofs.clone();
     let total = recovered.identity.total;
     let last = proofs.iter().rposition(Option::is_some);
-    for group in 0..proofs.len() {
-        let Some(claimed) = proofs[group] else { continue };
-        if !recovered.is_other_boot && Some(group) != last {
-            continue;
-        }
-        if prove(part, recovered.identity.proof_kind, group as u32, total)? != Some(claimed) {
-            proofs[group] = None;
+    for (group, proof) in proofs.iter_mut().enumerate() {
+        let is_doubted = proof.is_some() && (recovered.is_other_boot || Some(group) == last);
+        if is_doubted && prove(part, recovered.identity.proof_kind, group as u32, total)? != *proof {
+            *proof = None;
         }
     }
     Ok(proofs)

@@ -52,7 +52,7 @@ impl Span {
     pub fn cut(&self, keep: u32) -> Option<Range<u32>> {
         self.change(|Range { start, end }| {
             let middle = start.saturating_add(keep);
-            (middle < end).then(|| (start..middle, middle..end))
+            (middle < end).then_some((start..middle, middle..end))
         })
     }
 

@@ -16,11 +16,14 @@ const CAPACITY: usize = 1024;
 /// A lookup that has been started.
 pub type Lookup = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
 
+/// What a name resolved to, and when.
+type Answer = (Instant, Arc<[IpAddr]>);
+
 /// A cache in front of `getaddrinfo` or another source, shared by all connections of an engine.
 #[derive(Default)]
 pub struct Resolver {
     source: Option<Box<dyn Fn(String) -> Lookup + Send + Sync>>,
-    answers: Mutex<HashMap<String, (Instant, Arc<[IpAddr]>)>>,
+    answers: Mutex<HashMap<String, Answer>>,
 }
 
 impl Resolver {
