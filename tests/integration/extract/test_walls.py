@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -233,3 +234,23 @@ async def test_what_children_print_passes_through_redaction(extractor: ChildExtr
 async def test_a_child_cannot_be_talked_into_nonsense(extractor: ChildExtractor, site: Site) -> None:
     with pytest.raises(VAssetError):
         await extractor.describe("http://" + "a" * 300 + ".invalid/")
+
+
+CONFINED = """
+import subprocess, sys
+from vasset.adapters.extract.child import limits
+limits.confine(memory_mib=256, max_file_bytes=2**30)
+limits.allow_cpu_seconds(60)
+for command in ([sys.argv[1] + "/deno", "run", "--no-prompt", "--no-remote", "--ext=js", "-"], [sys.argv[1] + "/ffmpeg", "-version"]):
+    subprocess.run(command, input=b"console.log(1+41)", check=True, timeout=60, env={"PATH": sys.argv[1], "DENO_DIR": "/nonexistent"})
+"""
+
+
+async def test_deno_and_ffmpeg_run_within_a_child_s_limits(extractor: ChildExtractor, tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CONFINED, str(extractor.pool.settings.programs),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, complaint = await asyncio.wait_for(process.communicate(), 90)
+    assert (process.returncode, complaint) == (0, b"")
+    assert printed.startswith(b"42\n")

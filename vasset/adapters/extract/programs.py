@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+DENO_DATA_KIB = 2 * 2**20
 GATE = Path(__file__).with_name("ffmpeg_gate.py")
 MISSING_FFMPEG = "ffmpeg is not installed; install it with `sudo apt-get install ffmpeg` and start the download again"
 
@@ -31,9 +32,9 @@ def install_programs(folder: Path) -> Programs:
             _write(folder / name, f'exec {shlex.join(gate)} "$@"')
     deno = _find("deno")
     if deno is not None:
-        # V8 reserves address space by the gigabyte without using it; its heap is bounded instead.
+        # V8 reserves address space by the gigabyte without using it: what it may write (kibibytes) is bounded instead.
         command = shlex.join([str(deno)])
-        _write(folder / "deno", f'ulimit -S -v "$(ulimit -H -v)" && exec {command} "$@"')
+        _write(folder / "deno", f'ulimit -S -v "$(ulimit -H -v)" && ulimit -d {DENO_DATA_KIB} && exec {command} "$@"')
     return Programs(folder, all(found.values()), folder / "deno" if deno is not None else None)
 
 

@@ -139,6 +139,7 @@ class ProgressHub:
                 now = self._clock.monotonic()
                 silent = {task for watcher in watchers for task in watcher.silent(now, SILENT_SECONDS)}
                 if silent:
+                    await asyncio.sleep(0)  # let frames pass between two users' look-ups
                     try:
                         await self._look_up(user_id, silent)
                     except VAssetError as error:

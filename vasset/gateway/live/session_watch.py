@@ -43,11 +43,12 @@ class SessionWatch:
 
     async def _rounds(self) -> None:
         while self._open:
-            await asyncio.sleep(self._interval_seconds)
-            for entries in list(self._open.values()):
-                for identity, end in await self._revoked(list(entries)):
+            users = list(self._open.values())
+            for entries in users:
+                # Spread over the round: a thousand answers in a row would hold up every frame.
+                await asyncio.sleep(self._interval_seconds / len(users))
+                for _, end in await self._revoked(list(entries)):
                     end()
-                    del identity
         self._running = None
 
     async def _revoked(

@@ -1,0 +1,188 @@
+"""``vasset fetch URL -o FILE``: one file or HLS/DASH playlist by the engine alone.
+
+Interpreter start counts against curl here, so nothing is imported that a download does not need: no typer, no settings model. That is why
+the four environment variables it honours are read here and not in ``config.py`` (importing that takes longer than a gigabyte).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from vasset import _engine
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
+TICK_SECONDS = 0.25
+UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
+FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
+EPILOG = """exit codes: 0 done, 1 failed, 2 wrong usage, 3 the address was refused, 4 the origin or the network failed, 5 the disk refused,
+130 interrupted. Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answers the exit code; says what happened on standard error, or as one JSON line on standard output."""
+    options = _parse(argv)
+    engine = _engine.Engine(
+        egress_allow=[part.strip() for part in os.environ.get("VASSET_EGRESS_ALLOW", "").split(",") if part.strip()],
+        ca_file=os.environ.get("VASSET_CA_FILE"),
+        rate_limit=options.limit_rate,
+    )
+    try:
+        outcome = _wait(engine.submit(_request(options)), quiet=options.json or options.quiet)
+    except KeyboardInterrupt:
+        engine.close()
+        _say(options, "interrupted", f"stopped; type the same command again to go on from {options.output}.part")
+        return EXIT_INTERRUPTED
+    except _engine.EngineError as error:
+        _say(options, error.code, str(error))
+        return _exit_code(error)
+    _report(options, outcome)
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> Namespace:
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="vasset fetch",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("url", help="http or https address")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where the file goes")
+    parser.add_argument("--connections", metavar="N", type=_connections, help="a number, or auto (the default)")
+    parser.add_argument(
+        "--hash", choices=("blake3", "xxh3", "sha256", "none"), default="blake3", help="computed while writing"
+    )
+    parser.add_argument("--expect", metavar="HEX", help="the digest the file must have, by --hash")
+    parser.add_argument(
+        "--header", metavar="K:V", action="append", default=[], type=_header, help="sent to the origin; repeatable"
+    )
+    parser.add_argument("--limit-rate", metavar="RATE", type=_rate, help="bytes a second, such as 10M")
+    parser.add_argument("--kind", choices=("auto", "file", "hls", "dash"), default="auto", help="what the address is")
+    parser.add_argument("--json", action="store_true", help="one line of JSON for programs")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
+    options = parser.parse_args(list(argv))
+    if options.expect and options.hash == "none":
+        parser.error("--expect needs a --hash to compare with")
+    return options
+
+
+def _request(options: Namespace) -> _engine.Request:
+    return _engine.Request(
+        options.url,
+        options.output,
+        headers=dict(options.header),
+        kind=_kind(options),
+        connections=options.connections,
+        hashes=() if options.hash == "none" else (options.hash,),
+        expected_digest=(options.hash, options.expect.lower()) if options.expect else None,
+        proxy=os.environ.get("VASSET_PROXY"),
+    )
+
+
+def _kind(options: Namespace) -> Literal["file", "hls", "dash"]:
+    if options.kind != "auto":
+        return options.kind  # type: ignore[no-any-return]  # argparse checked it
+    path = options.url.partition("?")[0].partition("#")[0].lower()
+    return "hls" if path.endswith(".m3u8") else "dash" if path.endswith(".mpd") else "file"
+
+
+def _wait(handle: _engine.Handle, *, quiet: bool) -> _engine.Outcome:
+    """Blocks in the engine; Ctrl-C cancels the download, which keeps its journal, and is raised."""
+    try:
+        if quiet or not sys.stderr.isatty():
+            return handle.wait()
+        while True:
+            try:
+                return handle.wait(TICK_SECONDS)
+            except TimeoutError:
+                _draw(handle.snapshot())
+    except KeyboardInterrupt:
+        handle.cancel()
+        raise
+    finally:
+        if not quiet and sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+
+def _draw(now: _engine.Snapshot) -> None:
+    done = f"{now.downloaded_bytes / 2**20:.1f} MiB"
+    if now.total_bytes:
+        done = f"{100 * now.downloaded_bytes / now.total_bytes:5.1f} %  {done} of {now.total_bytes / 2**20:.1f} MiB"
+    sys.stderr.write(f"\r\x1b[K{done}  {now.speed_bytes_per_second / 2**20:.1f} MiB/s  {now.connections} connections")
+    sys.stderr.flush()
+
+
+def _report(options: Namespace, outcome: _engine.Outcome) -> None:
+    digest = outcome.digests.get(options.hash)
+    if options.json:
+        import json
+
+        line = {
+            "path": outcome.path,
+            "size": outcome.size,
+            "hash": digest,
+            "hash_algorithm": options.hash if digest else None,
+            "seconds": round(outcome.seconds, 3),
+            "resumed_bytes": outcome.resumed_bytes,
+            "fetched_bytes": outcome.fetched_bytes,
+            "connections": outcome.connections_peak,
+            "final_url": outcome.final_url,
+        }
+        sys.stdout.write(json.dumps(line) + "\n")
+    elif not options.quiet:
+        words = f"{outcome.path}: {outcome.size / 2**20:.1f} MiB in {outcome.seconds:.1f} s"
+        if outcome.resumed_bytes:
+            words += f", {outcome.resumed_bytes / 2**20:.1f} MiB of it from before"
+        sys.stderr.write(words + (f"\n{options.hash} {digest}\n" if digest else "\n"))
+
+
+def _say(options: Namespace, code: str, words: str) -> None:
+    if options.json:
+        import json
+
+        sys.stdout.write(json.dumps({"error": {"code": code, "message": words}}) + "\n")
+    else:
+        sys.stderr.write(f"vasset fetch: {words}\n")
+
+
+def _exit_code(error: _engine.EngineError) -> int:
+    if isinstance(error, _engine.EgressDenied | _engine.InvalidRequest):
+        return EXIT_REFUSED
+    if isinstance(error, _engine.StorageError):
+        return EXIT_DISK
+    if isinstance(error, _engine.OriginError | _engine.NetworkError):
+        return EXIT_UPSTREAM
+    return EXIT_FAILED
+
+
+def _connections(text: str) -> int | None:
+    if text == "auto":
+        return None
+    number = int(text)
+    if not 1 <= number <= 256:
+        raise ValueError(text)
+    return number
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError(text)
+    return name.strip(), value.strip()
+
+
+def _rate(text: str) -> int:
+    unit = UNITS.get(text[-1:].lower())
+    number = float(text[:-1]) * unit if unit else float(text)
+    if not 1 <= number < 2**50:
+        raise ValueError(text)
+    return int(number)
