@@ -344,3 +344,23 @@ fn an_empty_file_is_a_file() {
     let lab = Lab::new();
     lab.assert_holds(lab.fetch(&origin.url("/f")), b"");
 }
+
+#[test]
+fn a_body_that_only_its_end_delimits_is_whole_after_an_orderly_close_and_not_after_a_reset() {
+    // Item 5: over plain HTTP nothing better than the close exists; a promised size or digest decides where there is one.
+    let origin = sending(with_head("", &contents()));
+    let lab = Lab::new();
+    lab.assert_holds(lab.fetch(&origin.url("/f")), &contents());
+
+    let lab = Lab::new();
+    let mut request = lab.request(&origin.url("/f"));
+    request.expected_size = Some(contents().len() as u64 + 1);
+    lab.assert_refused(lab.run(request), &["truncated", "origin_changed", "origin_lied"]);
+
+    let origin = Origin::start(|_, wire| {
+        wire.send(with_head("", &contents()));
+        wire.reset();
+    });
+    let lab = Lab::new();
+    lab.assert_refused(lab.fetch(&origin.url("/f")), &["truncated"]);
+}
