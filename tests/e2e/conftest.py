@@ -40,8 +40,10 @@ class Service:
 async def service(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     """One server for a module's tests."""
     data_dir = tmp_path_factory.mktemp("data")
-    settings = {"egress_allow": origin.address, "hash_algorithm": "sha256"}
-    async with serving(data_dir, **settings) as server, api_client(server.url) as client:
+    async with (
+        serving(data_dir, egress_allow=origin.address, hash_algorithm="sha256") as server,
+        api_client(server.url) as client,
+    ):
         yield Service(server, data_dir, client, await client.register("ann@example.test"))
         assert await server.stop() == 0, "\n".join(server.log[-30:])
     await assert_healthy(data_dir)

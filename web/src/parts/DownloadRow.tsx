@@ -51,8 +51,10 @@ export function DownloadRow({ row, feed, onChanged }: { row: Row; feed: Feed; on
           <button type="button" className="small quiet" aria-label={`Dismiss: ${title}`} onClick={() => feed.dismiss(row.task_id)}>Dismiss</button>
         )}
       </div>
-      {row.error && row.phase === "failed" && <ErrorNotice key={row.seq} failure={row.error} about={about(row)} />}
-      {failure && <ErrorNotice failure={failure} about={about(row)} onClose={() => setFailure(null)} />}
+      <div className="errors">
+        {row.error && row.phase === "failed" && <ErrorNotice key={row.seq} failure={row.error} about={about(row)} />}
+        {failure && <ErrorNotice failure={failure} about={about(row)} onClose={() => setFailure(null)} />}
+      </div>
     </li>
   );
 }

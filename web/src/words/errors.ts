@@ -47,7 +47,7 @@ const WORDS: Record<string, Entry> = {
   // a download that failed
   task_failed: { title: "The download failed", next: "Try it again.", showMessage: true },
   extraction_failed: { title: "The page could not be read", next: "Check that the video plays in a private window, then try again.", showMessage: true },
-  transfer_failed: { title: "The site stopped sending the video", next: "Retry goes on where the bytes stopped.", showMessage: true },
+  transfer_failed: { title: "The video could not be fetched", next: "Retry goes on from the bytes that are here; if it fails again, check the page itself.", showMessage: true },
   urls_expired: { title: "The site's links ran out in the middle", next: "Retry reads the page again and goes on." },
   postprocess_failed: { title: "The file could not be put together", next: "Try another format; “original” needs no conversion.", showMessage: true },
   storage_failed: { title: "The file could not be stored", next: "Try again; if it stays, tell the administrator." },
