@@ -23,6 +23,7 @@ ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "vasset"
 LEEWAY_SECONDS = 10
 MIN_SECRET_BYTES = 32
+REMEMBERED_TOKENS = 4_096
 REFRESH_PREFIX, INVITATION_PREFIX = "vrt_", "vin_"
 
 _JWT = re.compile(r"[A-Za-z0-9_-]{2,512}\.[A-Za-z0-9_-]{2,2048}\.[A-Za-z0-9_-]{43}\Z")
@@ -44,6 +45,7 @@ class TokenSigner:
             raise ValueError(f"the signing key has {len(secret)} bytes; it needs at least {MIN_SECRET_BYTES}")
         self._secret = secret
         self._clock = clock
+        self._verified: dict[str, dict[str, Any]] = {}
 
     def sign(self, user_id: int, session_id: int, *, ttl_seconds: int) -> str:
         now = int(self._clock.now().timestamp())
@@ -57,15 +59,24 @@ class TokenSigner:
         """Raises ``TokenExpired`` or ``Unauthenticated``; says nothing about why, but for expiry."""
         if not _JWT.match(token):
             raise Unauthenticated("the access token is not one of ours; sign in again")
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = self._decode(token)
+            if len(self._verified) >= REMEMBERED_TOKENS:
+                self._verified.clear()
+            self._verified[token] = claims  # the signature stays what it is; times are looked at again at every call
+        self._check_times(claims)
+        return _claims(claims)
+
+    def _decode(self, token: str) -> dict[str, Any]:
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token, self._secret, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER,
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )  # fmt: skip
         except jwt.PyJWTError as error:
             raise Unauthenticated("the access token is not valid; sign in again") from error
-        self._check_times(claims)
-        return _claims(claims)
+        return claims
 
     def _check_times(self, claims: dict[str, Any]) -> None:
         """By our clock, so that expiry can be tested and follows the same time as everything else."""
