@@ -1,1 +1,1 @@
-"""The engine against peers and floors."""
+"""The engine against curl, aria2, hf_transfer, yt-dlp and a floor, interleaved on loopback nginx."""

@@ -1,0 +1,79 @@
+"""Figures of the engine in the shape the platform's have, so that one page can be rendered from both."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from typing import Any
+
+from benchmarks.engine import peers
+from benchmarks.engine.origin import Origin
+from benchmarks.engine.peers import CLIENT
+from benchmarks.engine.scenarios import Metric, Scenario, Taken
+from benchmarks.platform.record import RESULTS as PLATFORM_RESULTS
+from benchmarks.platform.record import Figure, machine, write
+
+RESULTS = PLATFORM_RESULTS.with_name("engine.json")
+COMMAND = "python -m benchmarks.engine"
+METRICS: tuple[Metric, ...] = ("CPU", "wall")
+SEPARATOR = " | "
+
+
+def started() -> dict[str, Any]:
+    """The machine, its load and the tools, asked before the first measurement."""
+    where = machine()
+    where["packages"] = peers.versions()
+    where["not_installed"] = peers.missing()
+    return where
+
+
+def figures(scenario: Scenario, taken: dict[str, Taken]) -> list[Figure]:
+    """Seconds of every tool, its ratio to curl by repetition, and the promised ratios with their goals."""
+    found: list[Figure] = []
+    for metric in METRICS:
+        goals = {promise.peer: promise.goal for promise in scenario.promises if promise.metric == metric}
+        curl = taken["curl"].of(metric)
+        for name, each in taken.items():
+            found.append(Figure(_name(scenario, metric, name), "s", tuple(each.of(metric))))
+            if name not in ("curl", CLIENT):
+                found.append(Figure(_name(scenario, metric, f"{name} / curl"), "ratio", _ratios(each.of(metric), curl)))
+        for peer in dict.fromkeys(["curl", *goals]):
+            if peer in taken:
+                ratios = _ratios(taken[CLIENT].of(metric), taken[peer].of(metric))
+                found.append(Figure(_name(scenario, metric, f"{CLIENT} / {peer}"), "ratio", ratios, goals.get(peer)))
+    return found
+
+
+def broken_limits(scenario: Scenario, taken: dict[str, Taken]) -> list[str]:
+    """What the quick run fails on: a ratio above its limit, never a time."""
+    broken = []
+    for promise in scenario.promises:
+        if promise.quick_limit is None:
+            continue
+        ours, theirs = taken[CLIENT].of(promise.metric), taken[promise.peer].of(promise.metric)
+        ratio = statistics.median(_ratios(ours, theirs))
+        if ratio > promise.quick_limit:
+            said = f"{promise.metric} is {ratio:.2f} x {promise.peer}, the limit is {promise.quick_limit:g}"
+            broken.append(f"{scenario.name}: {said}")
+    return broken
+
+
+def finish(
+    found: list[Figure], where: dict[str, Any], origin: Origin, measured: list[Scenario], repetitions: int
+) -> None:
+    """Replace the whole file: a scenario no longer measured must not stay in it."""
+    where["load_after"] = os.getloadavg()[0]
+    where["repetitions"] = repetitions
+    where["commands"] = {
+        scenario.name: {peer.name: peer.shown(origin) for peer in scenario.peers} for scenario in measured
+    }
+    RESULTS.unlink(missing_ok=True)
+    write(found, COMMAND, where, RESULTS)
+
+
+def _name(scenario: Scenario, metric: Metric, who: str) -> str:
+    return SEPARATOR.join((scenario.name, metric, who))
+
+
+def _ratios(ours: list[float], theirs: list[float]) -> tuple[float, ...]:
+    return tuple(our / their for our, their in zip(ours, theirs, strict=True))
