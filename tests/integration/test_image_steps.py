@@ -189,6 +189,8 @@ class _running:
         assert self._process.wait(timeout=40) == 0, "".join(self._lines)
         assert time.monotonic() - started < 30
         self._reader.join(10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 @pytest.fixture(autouse=True, scope="module")
