@@ -12,6 +12,7 @@ import pytest
 from tests.support.builders import add_user, count, published, submission
 from tests.support.clock import FakeClock
 from vasset.adapters.db.database import Database
+from vasset.adapters.db.dead_letters import SqlDeadLetters
 from vasset.adapters.db.files import SqlFileStore
 from vasset.adapters.db.library import SqlLibrary
 from vasset.adapters.db.outbox import SqlOutbox
@@ -112,21 +113,23 @@ async def test_a_forged_or_foreign_wake_up_claims_nothing(store: SqlTaskStore) -
 # --- the fence -------------------------------------------------------------------------------------------------------
 
 
-async def taken_over(store: SqlTaskStore, clock: FakeClock, stale: Lease) -> Lease:
+async def taken_over(store: SqlTaskStore, clock: FakeClock, stale: Lease, worker: str) -> Lease:
     clock.advance(61)
     assert stale.task.id in await store.reap()
-    lease = await store.claim(stale.task.id, worker="w2", lease_seconds=60)
+    lease = await store.claim(stale.task.id, worker=worker, lease_seconds=60)
     assert lease is not None
     assert lease.fence > stale.fence
     return lease
 
 
+@pytest.mark.parametrize("worker", ["w1", "w2"])
 async def test_a_stale_lease_writes_nothing(
-    store: SqlTaskStore, database: Database, user_id: int, clock: FakeClock
+    store: SqlTaskStore, database: Database, user_id: int, clock: FakeClock, worker: str
 ) -> None:
+    """Also when the same worker took the task again: the fence decides, not the name."""
     stale = await running(store, user_id)
     task_id = stale.task.id
-    await taken_over(store, clock, stale)
+    await taken_over(store, clock, stale, worker)
     writes: list[Callable[[], Awaitable[object]]] = [
         lambda: store.heartbeat(stale, lease_seconds=60),
         lambda: store.record_extraction(stale, title="stale", duration_seconds=1, extractor_version="1", total_bytes=1),
@@ -184,6 +187,27 @@ async def test_an_ending_may_be_repeated_by_its_own_worker(
     for _ in range(2):
         await store.release(released)
     assert (await store.get(released.task.id, user_id=user_id)).attempt == 0
+
+
+async def test_a_replayed_dead_letter_that_fails_again_is_not_refunded_again(
+    store: SqlTaskStore, database: Database, user_id: int
+) -> None:
+    letters = SqlDeadLetters(database, POLICY)
+    lease = await running(store, user_id)
+    await store.fail(lease, FAILURE, retry_at=None)
+    for _ in range(3):
+        assert await letters.replay([lease.task.id]) == 1
+        again = await store.claim(lease.task.id, worker="w1", lease_seconds=60)
+        assert again is not None
+        await store.fail(again, FAILURE, retry_at=None)
+    assert await refunds(database) == 1
+    assert (await SqlLibrary(database, POLICY.quota).quota(user_id, Role.FREE)).daily_used == 0
+    await store.submit(submission(user_id), role=Role.FREE, idempotency_key=None)
+    await letters.replay([lease.task.id])
+    final = await store.claim(lease.task.id, worker="w1", lease_seconds=60)
+    assert final is not None
+    await store.fail(final, FAILURE, retry_at=None)
+    assert (await SqlLibrary(database, POLICY.quota).quota(user_id, Role.FREE)).daily_used == 1
 
 
 # --- completing ------------------------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ class House:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    expect.set_options(timeout=PATIENCE_MS)
     _add_pages(origin.media.folder, f"http://{origin.address}")
     data_dir = tmp_path_factory.mktemp("page-data")
     async with serving(data_dir, egress_allow=origin.address) as server, async_playwright() as playwright:

@@ -13,7 +13,7 @@ from tests.support.lying_origin import held, held_page, honest
 pytestmark = pytest.mark.xdist_group("cancel")
 
 PHASES = ("parsing", "downloading", "merging")
-WITHIN_SECONDS = 3.0  # 1 s is promised; the rest is the shared machine's
+WITHIN_SECONDS = 5.0  # 1 s is promised on a quiet machine; a build machine is not one
 
 
 def prepare(stage: Stage, phase: str) -> tuple[str, asyncio.Event]:

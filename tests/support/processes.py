@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 READY = "V-Asset is ready on "
-START_SECONDS = 30.0
-STOP_SECONDS = 30.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 COMMAND_SECONDS = 90.0
 
 

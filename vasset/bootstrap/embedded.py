@@ -138,10 +138,11 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             if not downloader.works:
                 raise Unavailable("the downloader's loops do not run")
 
+        library = SqlLibrary(database, platform.quota_policy(settings))
         services = GatewayServices(
             authority=authority,
             parser=parser,
-            library=platform.make_library(SqlLibrary(database, platform.quota_policy(settings))),
+            library=platform.make_library(library),
             tasks=cast("TaskStore", PromptTaskStore(store, bus, downloader.control)),
             bus=bus,
             cache=cache,
@@ -153,7 +154,9 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         )
         running = Embedded(create_app(services, settings), downloader)
         downloader.start()
-        await stack.enter_async_context(platform.measuring(settings, downloader, store, outbox, queue))
+        await stack.enter_async_context(
+            platform.measuring(settings, downloader, store, outbox, queue, quota_usage=library.quota_usage)
+        )
         try:
             yield running
         finally:

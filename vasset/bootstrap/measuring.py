@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -45,7 +45,13 @@ def count_ended(run: RunDownload, ended: Ended) -> None:
 
 @asynccontextmanager
 async def measuring(
-    settings: Settings, downloader: Downloader, store: TaskStore, outbox: Outbox, queue: TaskQueue
+    settings: Settings,
+    downloader: Downloader,
+    store: TaskStore,
+    outbox: Outbox,
+    queue: TaskQueue,
+    *,
+    quota_usage: Callable[[], Awaitable[float]] | None = None,
 ) -> AsyncIterator[None]:
     """Sample what needs asking for as long as the block runs."""
     metrics = process_metrics()
@@ -53,7 +59,13 @@ async def measuring(
     metrics.watch_active(lambda: len(downloader.pool.runs()))
     metrics.watch_breakers(lambda: downloader.control.state().breakers)
     sampling = asyncio.create_task(
-        sample_forever(metrics, depth=queue.depth, backlog=outbox.backlog, by_status=store.active_count),
+        sample_forever(
+            metrics,
+            depth=queue.depth,
+            backlog=outbox.backlog,
+            by_status=store.active_count,
+            quota_usage=quota_usage,
+        ),
         name="sampling",
     )
     try:

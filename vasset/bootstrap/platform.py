@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from vasset.adapters.db.store_base import TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
-from vasset.bootstrap.measuring import count_ended, measuring, watch_database
+from vasset.bootstrap.measuring import count_ended, measuring, process_metrics, watch_database
 from vasset.bootstrap.media_tools import MediaTools, open_media_tools
 from vasset.config import Settings
 from vasset.domain.errors import Unavailable
@@ -102,9 +102,11 @@ async def open_parser(
     breaker: Breaker,
     canonicalise: Callable[[str], str],
 ) -> AsyncIterator[Parser]:
+    from vasset.adapters.cache.counted import CountedCache
     from vasset.services.parser.service import ParserService
 
-    parser = ParserService(extractor, cache, canonicalise, clock, breaker, cache_seconds=settings.parse_cache_seconds)
+    counted = CountedCache(cache, process_metrics().cache_read)
+    parser = ParserService(extractor, counted, canonicalise, clock, breaker, cache_seconds=settings.parse_cache_seconds)
     try:
         yield parser
     finally:

@@ -111,6 +111,8 @@ fn parse(text: &str) -> Result<GuardedUrl, UrlProblem> {
     if let Host::Name(name) = &host {
         url.set_host(Some(name)).map_err(|_| UrlProblem::Host)?;
     }
+    // IDNA drops soft hyphens and percent-encoding lengthens: what is handed on is held to the same rules.
+    refuse_suspicious_text(url.as_str())?;
     let port = url.port_or_known_default().ok_or(UrlProblem::Port)?;
     if port == 0 || written_port.is_some_and(|written| written != port) {
         return Err(UrlProblem::Port);
@@ -132,7 +134,7 @@ fn refuse_suspicious_text(text: &str) -> Result<(), UrlProblem> {
     if decoded.contains(&0) {
         return Err(UrlProblem::ControlCharacter);
     }
-    if decoded.windows(SMUGGLE_MARK.len()).any(|window| window == SMUGGLE_MARK) {
+    if decoded.windows(SMUGGLE_MARK.len()).any(|window| window.eq_ignore_ascii_case(SMUGGLE_MARK)) {
         return Err(UrlProblem::SmuggledOptions);
     }
     Ok(())

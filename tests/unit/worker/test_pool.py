@@ -100,7 +100,7 @@ async def test_one_user_never_takes_more_than_the_limit(around: Surroundings) ->
         other = await around.submit(1)
         await eventually(lambda: len(around.fetcher.transfers) == 3)
         assert (await around.task(other.id)).status is TaskStatus.RUNNING
-        assert pool.slots.in_use == 3
+        assert len(pool.runs()) == 3  # not the slots: a claim that finds nothing holds one for a moment
 
 
 async def test_nothing_starts_while_the_disk_is_over_its_watermark(around: Surroundings) -> None:

@@ -102,9 +102,8 @@ fn append_template(
     } else if let Some(initialization) = template.child("Initialization") {
         parts.push(initialization_part(initialization, period)?);
     }
-    let media = template
-        .attribute("media")
-        .ok_or_else(|| PlaylistError::at_element("SegmentTemplate", "@media is missing"))?;
+    let media =
+        template.attribute("media").ok_or_else(|| PlaylistError::at_element("SegmentTemplate", "@media is missing"))?;
     let timescale = template.timescale()?;
     let first = template.number("startNumber")?.unwrap_or(1);
     let mut slots = template.slots(period)?.ok_or_else(|| {
@@ -113,7 +112,9 @@ fn append_template(
     if let Some(last) = template.number("endNumber")? {
         slots.truncate(usize::try_from(last.saturating_add(1).saturating_sub(first)).unwrap_or(usize::MAX));
     }
-    for (slot, number) in slots.iter().zip(first..) {
+    for (index, slot) in slots.iter().enumerate() {
+        let number = first.checked_add(index as u64);
+        let number = number.ok_or_else(|| PlaylistError::at_element("SegmentTemplate", "@startNumber passes 2^64"))?;
         let identifiers = Identifiers { number: Some(number), time: Some(slot.time), ..identifiers };
         let url = resolve(period.base, &expand(media, &identifiers)?)?;
         parts.push(part(url, None, FragmentKind::Media, microseconds(slot.duration, timescale)));
