@@ -88,7 +88,9 @@ fn fragments_and_keys_outside_the_egress_policy_are_never_asked_for() {
 
 #[test]
 fn a_missing_or_expired_fragment_fails_the_file() {
-    for (status, code) in [("404 Not Found", "http_status"), ("403 Forbidden", "url_expired"), ("410 Gone", "url_expired")] {
+    for (status, code) in
+        [("404 Not Found", "http_status"), ("403 Forbidden", "url_expired"), ("410 Gone", "url_expired")]
+    {
         let site = Site::new().with("/i.m3u8", playlist(6)).with_fragments(6, 1_000);
         let origin = Origin::start(move |request, wire| match site.bytes(&request.target) {
             Some(_) if request.target == "/4.ts" => {
@@ -149,7 +151,8 @@ fn lying_fragments_are_not_joined() {
 
 #[test]
 fn ranges_of_two_versions_of_one_resource_are_never_mixed() {
-    let text = "#EXTM3U\n#EXTINF:4,\n#EXT-X-BYTERANGE:1000@0\nf\n#EXTINF:4,\n#EXT-X-BYTERANGE:1000@2000\nf\n#EXT-X-ENDLIST\n";
+    let text =
+        "#EXTM3U\n#EXTINF:4,\n#EXT-X-BYTERANGE:1000@0\nf\n#EXTINF:4,\n#EXT-X-BYTERANGE:1000@2000\nf\n#EXT-X-ENDLIST\n";
     let origin = Origin::start(move |request, wire| match request.target.as_str() {
         "/f" => {
             let version = format!("\"v{}\"", request.number);

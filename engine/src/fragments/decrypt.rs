@@ -40,7 +40,8 @@ impl Decryptor {
         }
         let start = plain.len();
         plain.resize(start + BLOCK_BYTES, 0);
-        let written = self.key.finish(&mut plain[start..]).map_err(|_| "its padding is wrong: another key, or damaged")?;
+        let written =
+            self.key.finish(&mut plain[start..]).map_err(|_| "its padding is wrong: another key, or damaged")?;
         let length = written.written().len();
         plain.truncate(start + length);
         Ok(())

@@ -11,12 +11,12 @@ use super::coalesce::{JoinedRequest, coalesce};
 use super::fragment::FragmentList;
 use super::keys::KeyCache;
 use super::pins::Pins;
+use super::resolve;
 use super::terms::Terms;
 use super::trail::{Mark, Trail, list_digest};
 use super::window::Window;
 use super::worker::{Crew, work};
 use super::writer::Writer;
-use super::resolve;
 use crate::download::{Context, Outcome};
 use crate::error::{Error, Result, shown};
 use crate::hash::Algorithm;
@@ -49,8 +49,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let algorithms = request.algorithms();
     let (trail, mark) = Trail::open(&part, &list_digest(&requests))?;
     let progress = Arc::clone(&context.progress);
-    let mut writer =
-        Writer::new(Arc::clone(&part), trail, &algorithms, progress, fragments_total, request.max_bytes);
+    let mut writer = Writer::new(Arc::clone(&part), trail, &algorithms, progress, fragments_total, request.max_bytes);
     let is_resumed = match &mark {
         Some(mark) => resume(&terms, &requests, mark, &part, &mut writer).await?,
         None => false,
@@ -134,7 +133,9 @@ async fn fetch_all(
     let mut workers: JoinSet<Result<()>> = JoinSet::new();
     let hire = |workers: &mut JoinSet<Result<()>>| {
         let (crew, announce) = (Arc::clone(&crew), announce.clone());
-        let spawned = terms.context.spawned.track_future(work(crew, move || { let _ = announce.send(()); }));
+        let spawned = terms.context.spawned.track_future(work(crew, move || {
+            let _ = announce.send(());
+        }));
         workers.spawn(spawned);
         terms.context.progress.set_connections(workers.len() as u32);
     };

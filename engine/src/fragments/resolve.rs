@@ -103,10 +103,9 @@ fn explicit(terms: &Terms, specs: &[FragmentSpec], limits: &PlaylistLimits) -> R
         collector.push(Fragment {
             url: terms.context.client.check_url(&spec.url)?.url().clone(),
             range,
-            encryption: spec.key.map(|(key, initialization_vector)| Encryption {
-                key: KeySource::Bytes(key),
-                initialization_vector,
-            }),
+            encryption: spec
+                .key
+                .map(|(key, initialization_vector)| Encryption { key: KeySource::Bytes(key), initialization_vector }),
             kind: FragmentKind::Media,
             duration_microseconds: 0,
         })?;

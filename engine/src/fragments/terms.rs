@@ -52,7 +52,12 @@ impl Terms {
     }
 
     /// A small whole resource: a playlist, a key, an index.
-    pub(super) async fn small(&self, url: &Url, range: Option<(u64, Option<u64>)>, limit: usize) -> Result<(Vec<u8>, Url)> {
+    pub(super) async fn small(
+        &self,
+        url: &Url,
+        range: Option<(u64, Option<u64>)>,
+        limit: usize,
+    ) -> Result<(Vec<u8>, Url)> {
         let mut failures = 0;
         loop {
             let attempt = async {

@@ -214,7 +214,6 @@ impl<'list> Pieces<'list> {
         }
         Ok(())
     }
-
 }
 
 /// Where the plain bytes of one attempt go: memory ahead of the frontier, the file at it.

@@ -71,7 +71,8 @@ impl Writer {
         if self.position != mark.end || proof(&self.hashes) != mark.proof {
             return Ok(false);
         }
-        (self.requests_done, self.fragments_done, self.last_start) = (mark.requests_done, fragments_done, mark.last_start);
+        (self.requests_done, self.fragments_done, self.last_start) =
+            (mark.requests_done, fragments_done, mark.last_start);
         self.recorded = mark.end;
         self.request_start = (self.position, self.hashes.clone());
         self.part.set_length(self.position)?;
