@@ -304,7 +304,7 @@ impl Shared {
             match &request.source {
                 Source::Single { .. } => download(&context, request).await,
                 Source::Hls { .. } | Source::Dash { .. } | Source::Fragments(_) => {
-                    Err(Error::Unsupported("a playlist".to_owned()))
+                    crate::fragments::download(&context, request).await
                 }
             }
         };

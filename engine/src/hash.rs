@@ -147,7 +147,7 @@ fn subtree(proofs: &[Proof], bytes: u64) -> ChainingValue {
 }
 
 /// Hashes that must see the bytes in order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Sequential {
     position: u64,
     blake3: Option<Box<blake3::Hasher>>,

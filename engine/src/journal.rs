@@ -80,7 +80,9 @@ impl Journal {
             .take(limit)
             .read_to_end(&mut bytes)
             .map_err(|cause| Error::storage("read the journal", &path, &cause))?;
-        if bytes.len() >= MAGIC.len() && !bytes.starts_with(MAGIC) {
+        // A joined playlist's journal at this target is ours too, and of no use here.
+        let is_ours = bytes.starts_with(MAGIC) || bytes.starts_with(crate::fragments::JOURNAL_MAGIC);
+        if bytes.len() >= MAGIC.len() && !is_ours {
             return Err(Error::Storage {
                 what: "use as a journal",
                 path: path.display().to_string(),
@@ -266,7 +268,7 @@ impl<'a> Reader<'a> {
 
 /// Identifies this run of the kernel; zeros where the kernel does not tell, which then never equals itself on disk
 /// by more than chance of the same machine.
-fn boot_id() -> [u8; 16] {
+pub(crate) fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let mut id = [0; 16];

@@ -8,7 +8,9 @@
 #[non_exhaustive]
 pub enum PlaylistError {
     /// The text is neither an HLS playlist nor a DASH manifest.
-    #[error("{location} is neither an HLS playlist nor a DASH manifest: it starts with {start:?}; fetch it as a plain file instead")]
+    #[error(
+        "{location} is neither an HLS playlist nor a DASH manifest: it starts with {start:?}; fetch it as a plain file instead"
+    )]
     NotAPlaylist {
         /// Where the text came from, without its query.
         location: String,
@@ -24,7 +26,9 @@ pub enum PlaylistError {
         problem: String,
     },
     /// The playlist has no end: it describes a broadcast that is still running.
-    #[error("the playlist is live (no end is declared); only finished ones are joined here, use the live downloader instead")]
+    #[error(
+        "the playlist is live (no end is declared); only finished ones are joined here, use the live downloader instead"
+    )]
     Live,
     /// The fragments are protected by a licence server.
     #[error("the fragments are protected by DRM ({system}); no downloader can join them into a playable file")]

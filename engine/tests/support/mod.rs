@@ -7,3 +7,4 @@ pub mod download;
 pub mod file;
 pub mod mutator;
 pub mod origin;
+pub mod playlist;

@@ -81,8 +81,7 @@ pub fn indexed(url: &Url, subsegments: &[sidx::Subsegment]) -> Vec<Fragment> {
         duration_microseconds,
     };
     let header = header.map(|range| fragment(range, FragmentKind::Initialization, 0));
-    let media =
-        subsegments.iter().map(|each| fragment(each.range, FragmentKind::Media, each.duration_microseconds));
+    let media = subsegments.iter().map(|each| fragment(each.range, FragmentKind::Media, each.duration_microseconds));
     header.into_iter().chain(media).collect()
 }
 

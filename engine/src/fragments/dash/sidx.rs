@@ -19,7 +19,8 @@ pub struct Subsegment {
 /// for an index of indexes.
 pub fn parse(bytes: &[u8], offset: u64) -> Result<Vec<Subsegment>, PlaylistError> {
     let malformed = |problem: &str| PlaylistError::at_element("sidx", problem);
-    let (body, box_end) = find_index(bytes, offset).ok_or_else(|| malformed("no complete sidx box in the index range"))?;
+    let (body, box_end) =
+        find_index(bytes, offset).ok_or_else(|| malformed("no complete sidx box in the index range"))?;
     let mut reader = BoxReader { bytes: body };
     let short = || malformed("the box is shorter than its entries");
     let version = reader.take(4).ok_or_else(short)? >> 24;

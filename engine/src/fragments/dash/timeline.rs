@@ -48,7 +48,10 @@ pub(super) fn expand(
         } else {
             let next = entries.get(index + 1).and_then(|next| next.attribute("t")?.trim().parse().ok());
             let end = next.or(period_end).ok_or_else(|| {
-                PlaylistError::at_element(place(), "@r is negative and neither a next start nor the period's end is known")
+                PlaylistError::at_element(
+                    place(),
+                    "@r is negative and neither a next start nor the period's end is known",
+                )
             })?;
             end.saturating_sub(time).div_ceil(duration)
         };
@@ -64,7 +67,11 @@ pub(super) fn expand(
 }
 
 /// Equal slots of `duration` until `period_duration` (both in the timescale) is covered.
-pub(super) fn regular(duration: u64, period_duration: u64, limits: &PlaylistLimits) -> Result<Vec<Slot>, PlaylistError> {
+pub(super) fn regular(
+    duration: u64,
+    period_duration: u64,
+    limits: &PlaylistLimits,
+) -> Result<Vec<Slot>, PlaylistError> {
     if duration == 0 {
         return Err(PlaylistError::at_element("SegmentTemplate", "@duration is zero"));
     }

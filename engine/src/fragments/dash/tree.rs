@@ -59,7 +59,8 @@ pub(super) fn parse(text: &str, limits: &PlaylistLimits) -> Result<Element, Play
             Event::GeneralRef(reference) => {
                 let character = match reference.resolve_char_ref() {
                     Ok(Some(character)) => character,
-                    _ => predefined(&reference).ok_or_else(|| malformed("it uses an entity other than the five of XML"))?,
+                    _ => predefined(&reference)
+                        .ok_or_else(|| malformed("it uses an entity other than the five of XML"))?,
                 };
                 append_text(&mut open, character.encode_utf8(&mut [0; 4]));
             }

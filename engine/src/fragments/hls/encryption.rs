@@ -30,9 +30,7 @@ pub(super) struct KeysInForce {
 impl KeysInForce {
     /// Applies one `EXT-X-KEY` tag.
     pub(super) fn apply(&mut self, line: usize, attributes: &Attributes<'_>, base: &Url) -> Result<(), PlaylistError> {
-        let name = attributes
-            .get("METHOD")
-            .ok_or_else(|| PlaylistError::at_line(line, "EXT-X-KEY has no METHOD"))?;
+        let name = attributes.get("METHOD").ok_or_else(|| PlaylistError::at_line(line, "EXT-X-KEY has no METHOD"))?;
         if name == "NONE" {
             self.by_format.clear();
             return Ok(());
@@ -65,7 +63,10 @@ impl KeysInForce {
     pub(super) fn of_map(&self, line: usize) -> Result<Option<Encryption>, PlaylistError> {
         self.select(|explicit| {
             explicit.ok_or_else(|| {
-                PlaylistError::at_line(line, "an encrypted EXT-X-MAP needs an explicit IV on its key (RFC 8216 §4.3.2.5)")
+                PlaylistError::at_line(
+                    line,
+                    "an encrypted EXT-X-MAP needs an explicit IV on its key (RFC 8216 §4.3.2.5)",
+                )
             })
         })
     }
@@ -93,7 +94,8 @@ impl KeysInForce {
 }
 
 fn parse_vector(line: usize, text: &str) -> Result<[u8; 16], PlaylistError> {
-    let malformed = || PlaylistError::at_line(line, format!("the IV {text:?} is not 0x and up to 32 hexadecimal digits"));
+    let malformed =
+        || PlaylistError::at_line(line, format!("the IV {text:?} is not 0x and up to 32 hexadecimal digits"));
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).ok_or_else(malformed)?;
     if digits.is_empty() || digits.len() > 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(malformed());

@@ -7,9 +7,7 @@ use super::encryption::KeysInForce;
 use super::numbered_lines;
 use crate::fragments::address::{resolve, shown};
 use crate::fragments::bounds::PlaylistLimits;
-use crate::fragments::fragment::{
-    Fragment, FragmentCollector, FragmentKind, FragmentList, FragmentRange, ListKind,
-};
+use crate::fragments::fragment::{Fragment, FragmentCollector, FragmentKind, FragmentList, FragmentRange, ListKind};
 use crate::fragments::refusal::PlaylistError;
 
 /// Tags that are understood to change nothing about which bytes are joined.
@@ -113,8 +111,7 @@ impl<'text> MediaReader<'text> {
 
     /// Adds the header once for each change: after A, B, A it is needed three times.
     fn map(&mut self, line: usize, attributes: &Attributes<'_>) -> Result<(), PlaylistError> {
-        let reference =
-            attributes.get("URI").ok_or_else(|| PlaylistError::at_line(line, "EXT-X-MAP has no URI"))?;
+        let reference = attributes.get("URI").ok_or_else(|| PlaylistError::at_line(line, "EXT-X-MAP has no URI"))?;
         let url = resolve(self.location, reference)?;
         let range = match attributes.get("BYTERANGE") {
             None => None,
@@ -154,13 +151,7 @@ impl<'text> MediaReader<'text> {
             self.collector.list_mut().declared_gaps += 1;
             return Ok(());
         }
-        self.collector.push(Fragment {
-            url,
-            range,
-            encryption,
-            kind: FragmentKind::Media,
-            duration_microseconds,
-        })
+        self.collector.push(Fragment { url, range, encryption, kind: FragmentKind::Media, duration_microseconds })
     }
 
     /// The pending `EXT-X-BYTERANGE`; without an offset it continues the previous range of the same
@@ -174,7 +165,10 @@ impl<'text> MediaReader<'text> {
             (Some(offset), _) => offset,
             (None, Some((previous, end))) if previous == url => *end,
             (None, _) => {
-                return Err(PlaylistError::at_line(line, "a byte range without offset follows no range of this resource"));
+                return Err(PlaylistError::at_line(
+                    line,
+                    "a byte range without offset follows no range of this resource",
+                ));
             }
         };
         let range = range_at(line, start, length)?;

@@ -1,0 +1,102 @@
+//! What every request of one joined download has in common, and how often it is tried.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::download::Context;
+use crate::error::{Error, Result};
+use crate::net::proxy::Proxy;
+use crate::net::{FetchSpec, Response};
+use crate::probe::{Answer, judge};
+use crate::request::Request;
+use crate::retry::{backoff, jitter};
+
+/// The caller's request as the playlist, its keys and its fragments see it.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) context: Context,
+    spec: FetchSpec,
+    pub(super) retries: u32,
+    pub(super) idle_timeout: Duration,
+}
+
+impl Terms {
+    /// Headers and cookies stay at the origin of the request's own address, wherever fragments are.
+    pub(super) fn new(context: &Context, request: &Request) -> Result<Self> {
+        let url = context.client.check_url(request.source.url())?.url().clone();
+        let mut spec = FetchSpec::new(url);
+        spec.private_to = Some(spec.url.origin());
+        spec.headers = request.headers.clone();
+        spec.cookies = request.cookies.clone();
+        spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
+        spec.connect_timeout = request.connect_timeout;
+        spec.header_timeout = request.idle_timeout;
+        spec.max_redirects = request.max_redirects;
+        spec.holder = Some(context.holder.clone());
+        Ok(Self { context: context.clone(), spec, retries: request.retries, idle_timeout: request.idle_timeout })
+    }
+
+    /// The address the download was asked for.
+    pub(super) fn url(&self) -> &Url {
+        &self.spec.url
+    }
+
+    /// One attempt, judged: status, framing, range and coding are believed or an error.
+    pub(super) async fn ask(&self, url: &Url, range: Option<(u64, Option<u64>)>) -> Result<Answer> {
+        let mut spec = self.spec.clone();
+        spec.url = url.clone();
+        spec.range = range;
+        let response: Response = self.context.client.get(&spec).await?;
+        judge(response, range)
+    }
+
+    /// A small whole resource: a playlist, a key, an index.
+    pub(super) async fn small(
+        &self,
+        url: &Url,
+        range: Option<(u64, Option<u64>)>,
+        limit: usize,
+    ) -> Result<(Vec<u8>, Url)> {
+        let mut failures = 0;
+        loop {
+            let attempt = async {
+                let answer = self.ask(url, range).await?;
+                let final_url = answer.response.final_url.clone();
+                let mut body = answer.response.body;
+                match tokio::time::timeout(self.idle_timeout, body.read_all(limit)).await {
+                    Ok(bytes) => Ok((bytes?, final_url)),
+                    Err(_) => Err(self.silence(url)),
+                }
+            };
+            match attempt.await {
+                Ok(done) => return Ok(done),
+                Err(error) => self.pause_or_give_up(url, &mut failures, error).await?,
+            }
+        }
+    }
+
+    /// Waits before the next attempt, or answers the error when there is none.
+    pub(super) async fn pause_or_give_up(&self, url: &Url, failures: &mut u32, error: Error) -> Result<()> {
+        *failures += 1;
+        if !error.retryable() || matches!(error, Error::DiskFull { .. }) || *failures > self.retries {
+            return Err(error);
+        }
+        let asked = if let Error::HttpStatus { retry_after, .. } = &error { *retry_after } else { None };
+        let pause = backoff(*failures, asked, jitter());
+        if matches!(error, Error::HttpStatus { status: 429 | 503, .. }) {
+            self.context.client.push_back(url.host_str().unwrap_or_default(), pause);
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// A body that went silent.
+    pub(super) fn silence(&self, url: &Url) -> Error {
+        Error::Timeout {
+            what: "the silence",
+            place: url.host_str().unwrap_or_default().to_owned(),
+            seconds: self.idle_timeout.as_secs_f64(),
+        }
+    }
+}

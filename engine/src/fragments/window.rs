@@ -1,0 +1,167 @@
+//! Requests finish in any order and are written in one: what comes too early waits in memory, within a bound.
+//!
+//! The request at the frontier writes through and needs no memory. The others reserve bytes before they read and stop
+//! reading when there are none, which the origin feels as TCP back-pressure. So the frontier always moves, whatever
+//! the bound.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::writer::Writer;
+use crate::error::Result;
+
+/// Memory of one download for bytes ahead of the frontier; a kill loses at most these and what the journal has not.
+pub(super) const WINDOW_BYTES: usize = 12 << 20;
+/// Requests ahead of the frontier, so that a million empty fragments do not wait in a map.
+const WINDOW_REQUESTS: u64 = 512;
+/// A reader without room gives its connection back after this: the request at the frontier may be waiting for one.
+const LONGEST_WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
+
+/// The order of one download.
+pub(super) struct Window {
+    order: Mutex<Order>,
+    moved: Notify,
+    writer: Mutex<Writer>,
+}
+
+struct Order {
+    next: u64,
+    end: u64,
+    frontier: u64,
+    held: usize,
+    ready: BTreeMap<u64, (Vec<u8>, u32)>,
+}
+
+/// Where a reader may put its next bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It is at the frontier: straight to the file.
+    Through,
+    /// The bytes asked for are reserved.
+    Reserved,
+    /// No room came in time; let go of the connection and wait for [`Window::until_frontier`].
+    None,
+}
+
+impl Window {
+    /// Requests `writer.requests_done()..end` are to come.
+    pub(super) fn new(writer: Writer, end: u64) -> Self {
+        let next = writer.requests_done();
+        let order = Order { next, end, frontier: next, held: 0, ready: BTreeMap::new() };
+        Self { order: Mutex::new(order), moved: Notify::new(), writer: Mutex::new(writer) }
+    }
+
+    /// The next request, in order; waits while too many are ahead of the frontier. `None` when all are taken.
+    pub(super) async fn take(&self) -> Option<u64> {
+        loop {
+            let moved = self.moved.notified();
+            {
+                let mut order = self.order.lock();
+                if order.next == order.end {
+                    return None;
+                }
+                if order.next < order.frontier + WINDOW_REQUESTS {
+                    order.next += 1;
+                    return Some(order.next - 1);
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Waits until `bytes` of `request` may be read.
+    pub(super) async fn room(&self, request: u64, bytes: usize) -> Room {
+        // The common case takes no timer.
+        if let Some(room) = self.order.lock().room(request, bytes) {
+            return room;
+        }
+        let wait = async {
+            loop {
+                let moved = self.moved.notified();
+                if let Some(room) = self.order.lock().room(request, bytes) {
+                    return room;
+                }
+                moved.await;
+            }
+        };
+        tokio::time::timeout(LONGEST_WAIT_FOR_ROOM, wait).await.unwrap_or(Room::None)
+    }
+
+    /// Waits until `request` is at the frontier.
+    pub(super) async fn until_frontier(&self, request: u64) {
+        loop {
+            let moved = self.moved.notified();
+            if self.order.lock().frontier >= request {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Gives reserved bytes back that were not used.
+    pub(super) fn release(&self, bytes: usize) {
+        if bytes > 0 {
+            self.order.lock().held -= bytes;
+            self.moved.notify_waiters();
+        }
+    }
+
+    /// Appends to the file; only for the request at the frontier.
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+        self.writer.lock().append(bytes)
+    }
+
+    /// Undoes what the request at the frontier wrote.
+    pub(super) fn take_back(&self) {
+        self.writer.lock().take_back();
+    }
+
+    /// A whole request has come; `kept` is what has not been written, and is reserved. Whoever is at the frontier
+    /// writes all that waited for it.
+    pub(super) fn finish(&self, request: u64, kept: Vec<u8>, fragments: u32) -> Result<()> {
+        let mut next = Some((kept, fragments));
+        {
+            let mut order = self.order.lock();
+            if order.frontier != request
+                && let Some(entry) = next.take()
+            {
+                order.ready.insert(request, entry);
+                return Ok(());
+            }
+        }
+        let mut writer = self.writer.lock();
+        while let Some((bytes, fragments)) = next.take() {
+            writer.append(&bytes)?;
+            writer.finish_request(fragments)?;
+            let mut order = self.order.lock();
+            order.held -= bytes.len();
+            order.frontier += 1;
+            let frontier = order.frontier;
+            next = order.ready.remove(&frontier);
+            drop(order);
+            self.moved.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// The writer, when all is done.
+    pub(super) fn into_writer(self) -> Writer {
+        self.writer.into_inner()
+    }
+}
+
+impl Order {
+    fn room(&mut self, request: u64, bytes: usize) -> Option<Room> {
+        if self.frontier == request {
+            return Some(Room::Through);
+        }
+        if self.held + bytes > WINDOW_BYTES {
+            return None;
+        }
+        self.held += bytes;
+        Some(Room::Reserved)
+    }
+}
