@@ -34,7 +34,7 @@ def main() -> int:
         running_origin(Path(folder)) as origin,
     ):
         measured = scenarios(origin, quick=options.quick)
-        for scenario in measured:
+        for done, scenario in enumerate(measured, start=1):
             paced = "per connection" in scenario.name
             repetitions = (1 if paced else 3) if options.quick else options.repetitions
             for peer in scenario.peers:
@@ -45,8 +45,8 @@ def main() -> int:
                 print(figure.line(), flush=True)
             found += figures
             broken += record.broken_limits(scenario, taken)
-        if not options.quick:
-            record.finish(found, where, origin, measured, options.repetitions)
+            if not options.quick:  # after each scenario: a run cut short leaves what it has measured
+                record.save(found, where, origin, measured[:done], options.repetitions)
     print(f"load at the end {os.getloadavg()[0]:.2f}")
     for line in broken if options.quick else ():
         print(f"FAILED {line}", file=sys.stderr)

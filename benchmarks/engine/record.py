@@ -58,7 +58,7 @@ def broken_limits(scenario: Scenario, taken: dict[str, Taken]) -> list[str]:
     return broken
 
 
-def finish(
+def save(
     found: list[Figure], where: dict[str, Any], origin: Origin, measured: list[Scenario], repetitions: int
 ) -> None:
     """Replace the whole file: a scenario no longer measured must not stay in it."""

@@ -75,13 +75,10 @@ def scenarios(origin: Origin, *, quick: bool) -> list[Scenario]:
             single_file(origin, small, slow=True),
             (Promise("wall", "aria2", 1.0),),
         ),
-        Scenario(
-            f"{count} HLS fragments of 200 KiB",
-            listed,
-            fragments(origin, listed, count),
-            (Promise("wall", "curl", 1.3), Promise("wall", "yt-dlp", 0.05)),
-        ),
     ]
+    if _joins_playlists(origin, listed):
+        promises = (Promise("wall", "curl", 1.3), Promise("wall", "yt-dlp", 0.05))
+        found.append(Scenario(f"{count} HLS fragments of 200 KiB", listed, fragments(origin, listed, count), promises))
     return [_only(each, QUICK_PEERS) for each in found] if quick else found
 
 
@@ -95,6 +92,21 @@ def measure(origin: Origin, scenario: Scenario, repetitions: int) -> dict[str, T
             taken[peer.name].cpu.append(cpu)
             taken[peer.name].wall.append(wall)
     return taken
+
+
+def _joins_playlists(origin: Origin, listed: Served) -> bool:
+    """False for an engine built without fragments, which says so at once; any other failure ends the run later."""
+    peer = next(peer for peer in fragments(origin, listed, 0) if peer.name == CLIENT)
+    command = [*peer.command[:-1], str(origin.folder / "asked.ts")]
+    asked = subprocess.run(
+        command,
+        env={**os.environ, **peer.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST_SECONDS,
+    )
+    return "not supported by the engine" not in asked.stderr
 
 
 def _only(scenario: Scenario, names: tuple[str, ...]) -> Scenario:
