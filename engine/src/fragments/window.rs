@@ -165,3 +165,69 @@ impl Order {
         Some(Room::Reserved)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fragments::trail::Trail;
+    use crate::hash::Algorithm;
+    use crate::progress::Progress;
+    use crate::sink::PartFile;
+
+    fn window(folder: &std::path::Path, requests: u64) -> (Window, Arc<PartFile>) {
+        let part = Arc::new(PartFile::open(&folder.join("film")).unwrap());
+        let (trail, _) = Trail::open(&part, &[0; 32]).unwrap();
+        let progress = Arc::new(Progress::default());
+        let writer = Writer::new(Arc::clone(&part), trail, &[Algorithm::Blake3], progress, requests as u32, None);
+        (Window::new(writer, requests), part)
+    }
+
+    #[tokio::test]
+    async fn any_order_of_finishing_writes_in_one_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let (window, part) = window(folder.path(), 5);
+        while window.take().await.is_some() {}
+        for request in [3_u64, 1, 0, 4, 2] {
+            let bytes = vec![b'a' + request as u8; 2];
+            if window.room(request, 2).await == Room::Through {
+                window.write(&bytes).unwrap();
+                window.finish(request, Vec::new(), 1).unwrap();
+            } else {
+                window.finish(request, bytes, 1).unwrap();
+            }
+        }
+        let mut written = [0; 10];
+        part.read_at(&mut written, 0).unwrap();
+        assert_eq!(&written, b"aabbccddee");
+        assert_eq!(window.order.lock().held, 0, "every reserved byte came back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_window_stops_all_but_the_frontier() {
+        let folder = tempfile::tempdir().unwrap();
+        let (window, _part) = window(folder.path(), 3);
+        assert_eq!(window.room(1, WINDOW_BYTES).await, Room::Reserved);
+        assert_eq!(window.room(2, 1).await, Room::None);
+        assert_eq!(window.room(0, usize::MAX).await, Room::Through);
+        window.release(WINDOW_BYTES);
+        assert_eq!(window.room(2, 1).await, Room::Reserved);
+    }
+
+    #[tokio::test]
+    async fn a_request_taken_back_leaves_the_file_as_it_was_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (window, part) = window(folder.path(), 1);
+        window.write(b"wrong").unwrap();
+        window.take_back();
+        window.write(b"ok").unwrap();
+        window.finish(0, Vec::new(), 1).unwrap();
+        let (size, digests) = window.into_writer().finish(&[Algorithm::Blake3]).unwrap();
+        assert_eq!(size, 2);
+        assert_eq!(digests[0].1, blake3::hash(b"ok").to_hex().as_str());
+        let mut written = [0; 2];
+        part.read_at(&mut written, 0).unwrap();
+        assert_eq!(&written, b"ok");
+    }
+}

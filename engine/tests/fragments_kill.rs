@@ -1,0 +1,85 @@
+//! `kill -9` of a process that joins a playlist: the next run goes on, and its bytes are right.
+
+mod support;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use support::download::Lab;
+use support::origin::Origin;
+use support::playlist::{Site, joined, playlist};
+use vasset_engine::handle::{Engine, Settings};
+use vasset_engine::request::{Request, Source};
+
+const COUNT: usize = 100;
+const LENGTH: usize = 300_000;
+/// What a kill may cost: the window and what the journal has not seen, as the decision record says.
+const MOST_LOST_BYTES: u64 = 16 << 20;
+
+/// Not a test by itself: the process that is killed.
+#[test]
+#[ignore = "run by the tests below in a process of its own"]
+fn child() {
+    let (Ok(url), Ok(target)) = (std::env::var("CHILD_URL"), std::env::var("CHILD_TARGET")) else { return };
+    let settings = Settings { egress_allow: vec!["127.0.0.1".to_owned()], ..Settings::default() };
+    let engine = Engine::new(&settings).unwrap();
+    let request = Request::new(Source::Hls { url }, PathBuf::from(target));
+    let _ = engine.submit(request).unwrap().wait(Some(Duration::from_secs(60)));
+}
+
+fn start_child(url: &str, lab: &Lab) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--ignored"])
+        .env("CHILD_URL", url)
+        .env("CHILD_TARGET", lab.target())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "the child does not end");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_killed_join_goes_on_from_its_journal() {
+    let site = Arc::new(Site::new().with("/i.m3u8", playlist(COUNT)).with_fragments(COUNT, LENGTH));
+    let expected = joined(COUNT, LENGTH);
+    for killed_at in [1, 30, 75, COUNT - 1] {
+        let site = Arc::clone(&site);
+        let (announce, announced) = mpsc::channel();
+        let origin = Origin::start(move |request, wire| {
+            if request.target == format!("/{killed_at}.ts") {
+                let _ = announce.send(());
+            }
+            wire.serve(request, site.bytes(&request.target).unwrap_or_default(), None);
+        });
+        let url = origin.url("/i.m3u8");
+        let lab = Lab::new();
+        let mut victim = start_child(&url, &lab);
+        announced.recv_timeout(Duration::from_secs(60)).expect("the child never came so far");
+        victim.kill().unwrap();
+        let status = wait(&mut victim);
+        if status.signal() != Some(9) {
+            continue; // it was done before the signal came; nothing was killed
+        }
+        let mut request = lab.request(&url);
+        request.source = Source::Hls { url };
+        let outcome = lab.run(request);
+        let begun: u64 = (0..killed_at).map(|index| (LENGTH + index * 3) as u64).sum();
+        let kept = outcome.as_ref().map_or(0, |outcome| outcome.resumed_bytes);
+        assert!(kept + MOST_LOST_BYTES >= begun, "killed at {killed_at}: {kept} of {begun} bytes were kept");
+        lab.assert_holds(outcome, &expected);
+    }
+}
