@@ -19,14 +19,18 @@ use crate::transfer::{Transfer, Worker};
 const TICK: Duration = Duration::from_millis(100);
 /// An origin that answers later than this is far away, or slow to think: several connections pay for themselves.
 const FAR: Duration = Duration::from_millis(15);
-/// What a far origin is asked for right after its first answer.
-const FAR_START: u32 = 8;
+/// A download that would take longer than this on one connection that is not busy skips the first doublings.
+const LONG: Duration = Duration::from_secs(2);
+/// What such a download begins with.
+const LONG_START: u32 = 8;
+/// Origins send in bursts (nginx: four a second), so shorter samples of several connections are noise.
+const STEADY_SAMPLE: Duration = Duration::from_millis(250);
 /// Less than this is fetched sooner than a second connection is made.
 const WORTH_SPLITTING_BYTES: u64 = 4 * 1024 * 1024;
 /// Most connections the search may reach; a caller may ask for more.
 const SEARCH_CEILING: u32 = 16;
 /// A connection that spends more of its time than this in hashing and writing is not waiting for the network.
-const BUSY_SHARE: f64 = 0.45;
+const BUSY_SHARE: f64 = 0.3;
 /// A connection has this long to reach its speed.
 const GRACE: Duration = Duration::from_secs(5);
 /// Below this part of the median a connection is replaced.
@@ -90,6 +94,7 @@ struct Crew<'a> {
     bytes_at_failure: u64,
     resume_at: Option<Instant>,
     has_dropped_if_range: bool,
+    has_jumped: bool,
     started: Instant,
 }
 
@@ -105,7 +110,7 @@ pub async fn fetch_all(
     let start = match terms.connections {
         Some(exact) => exact,
         None if terms.first_byte >= FAR && missing >= 2 * WORTH_SPLITTING_BYTES => {
-            FAR_START.min((missing / WORTH_SPLITTING_BYTES) as u32 * 2).max(1)
+            u32::try_from(missing / WORTH_SPLITTING_BYTES).unwrap_or(u32::MAX).clamp(1, SEARCH_CEILING)
         }
         None => 1,
     };
@@ -123,6 +128,7 @@ pub async fn fetch_all(
         bytes_at_failure: transfer.progress.fetched(),
         resume_at: None,
         has_dropped_if_range: false,
+        has_jumped: start > 1,
         started: Instant::now(),
     };
     crew.launch(Some(first));
@@ -141,7 +147,7 @@ impl Crew<'_> {
         let mut meter = Meter::new(self.transfer.progress.fetched());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut sampling = tokio::time::interval(self.sample_interval());
+        let mut sampling = tokio::time::interval(TICK);
         sampling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         sampling.tick().await;
@@ -157,14 +163,6 @@ impl Crew<'_> {
             self.staff();
         }
         Ok(())
-    }
-
-    /// Long enough for a few round trips' worth of bytes, short enough to be done climbing in half a second.
-    fn sample_interval(&self) -> Duration {
-        self.terms
-            .first_byte
-            .clamp(Duration::from_millis(25), Duration::from_millis(250))
-            .max(if self.terms.first_byte < FAR { TICK } else { Duration::ZERO })
     }
 
     fn is_searching(&self) -> bool {
@@ -356,7 +354,8 @@ impl Crew<'_> {
         let now = Instant::now();
         let active = self.members.values().filter(|member| member.worker.is_reading()).count() as u32;
         let busy: Duration = self.members.values().map(|member| member.worker.busy()).sum();
-        let Some(window) = meter.sample(now, self.transfer.progress.fetched(), busy, active) else { return };
+        let shortest = if active > 1 { STEADY_SAMPLE } else { Duration::ZERO };
+        let Some(window) = meter.sample(now, self.transfer.progress.fetched(), busy, active, shortest) else { return };
         let is_busy = window.busy.as_secs_f64() > BUSY_SHARE * f64::from(active) * window.elapsed.as_secs_f64();
         if is_busy || self.transfer.limiter.is_limited() {
             return;
@@ -364,6 +363,11 @@ impl Crew<'_> {
         let rate = window.bytes as f64 / window.elapsed.as_secs_f64();
         let remaining_seconds = self.transfer.missing_bytes() as f64 / rate.max(1.0);
         if remaining_seconds < 4.0 * self.terms.first_byte.as_secs_f64() + 0.1 {
+            return;
+        }
+        if !self.has_jumped && remaining_seconds > LONG.as_secs_f64() {
+            self.has_jumped = true;
+            self.search = AdaptiveConnections::starting_at(LONG_START, self.ceiling);
             return;
         }
         let sample = Sample { connections: active, bytes: window.bytes, elapsed: window.elapsed };
@@ -423,9 +427,13 @@ impl Meter {
         is_below
     }
 
-    /// The interval since the last call, if the same number of connections was reading at both ends.
-    fn sample(&mut self, now: Instant, bytes: u64, busy: Duration, active: u32) -> Option<Window> {
+    /// The interval since the last sample, if it is long enough and the same number of connections was reading at
+    /// both ends.
+    fn sample(&mut self, now: Instant, bytes: u64, busy: Duration, active: u32, shortest: Duration) -> Option<Window> {
         let (since, old_bytes, old_busy, old_active) = self.sampled;
+        if old_active == active && now - since < shortest {
+            return None;
+        }
         self.sampled = (now, bytes, busy, active);
         let window = Window { bytes: bytes - old_bytes, elapsed: now - since, busy: busy.saturating_sub(old_busy) };
         (old_active == active && active > 0 && window.bytes > 0).then_some(window)
