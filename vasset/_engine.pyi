@@ -67,17 +67,17 @@ class Engine:
     `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
-        egress_allow: Sequence[str] = (),
+        egress_allow: Sequence[str] = ...,
         ca_file: str | None = None,
         max_connections: int = 256,
         max_connections_per_host: int = 16,
         rate_limit: int | None = None,
         user_agent: str | None = None,
         worker_threads: int | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def submit(self, request: Request) -> Handle:
         """Starts the download and returns at once; only the request itself can be refused here."""
     def snapshot(self) -> list[Snapshot]:
@@ -106,14 +106,14 @@ class Fragment:
     `byte_range` is (start, length). `key` are 16 bytes of AES-128-CBC key, `iv` 16 bytes; both or neither.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         url: str,
         *,
         byte_range: tuple[int, int] | None = None,
         key: bytes | None = None,
         iv: bytes | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     url: str
     byte_range: tuple[int, int] | None
 
@@ -131,18 +131,18 @@ class Request:
     headers, `minimum_speed` (bytes per second over `idle_timeout_seconds`) the crawl.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         url: str,
         target: str,
         *,
         headers: Mapping[str, str] | None = None,
         cookies: str | None = None,
         kind: Literal["file", "hls", "dash", "fragments"] = "file",
-        fragments: Sequence[Fragment] = (),
+        fragments: Sequence[Fragment] = ...,
         expected_size: int | None = None,
         expected_digest: tuple[HashName, str] | None = None,
-        hashes: Sequence[HashName] = ("blake3",),
+        hashes: Sequence[HashName] = ...,
         connections: int | None = None,
         max_range_bytes: int | None = None,
         rate_limit: int | None = None,
@@ -156,7 +156,7 @@ class Request:
         retries: int = 8,
         max_redirects: int = 10,
         durable: bool = True,
-    ) -> None: ...
+    ) -> Self: ...
     url: str
     target: str
 
@@ -168,9 +168,7 @@ class Handle:
     def pause(self) -> None:
         """Closes the connections and keeps the journal; `resume` goes on."""
     def resume(self) -> None: ...
-    def set_limits(
-        self, *, rate_limit: int | None = None, weight: int | None = None, connections: int | None = None
-    ) -> None:
+    def set_limits(self, *, rate_limit: int | None = None, weight: int | None = None) -> None:
         """Changes only what is given. `rate_limit=0` removes this task's own limit."""
     def refresh(self, url: str, headers: Mapping[str, str] | None = None, cookies: str | None = None) -> None:
         """Continues a task that ended with `UrlExpired` under a new URL; the journal counts when validators agree."""
@@ -206,7 +204,7 @@ class Outcome:
     content_type: str | None
     final_url: str
 
-def hash_file(path: str | PathLike[str], algorithm: HashName) -> str:
+def hash_file(path: str | PathLike[str], algorithm_name: HashName) -> str:
     """The lowercase hex digest of a local file, read once in large blocks. Blocks without the GIL; raises ``StorageError``."""
 
 def classify_address(text: str) -> str | None:
@@ -215,7 +213,7 @@ def classify_address(text: str) -> str | None:
     Raises ``ValueError`` for anything but an address.
     """
 
-def canonical_url(text: str, allow: Sequence[str] = ()) -> str:
+def canonical_url(text: str, allow: Sequence[str] = ...) -> str:
     """The one spelling of an http(s) URL that everybody reads the same. Resolves nothing.
 
     Raises ``InvalidRequest`` for a text that is no URL we fetch (scheme, user information, backslashes, odd spellings
@@ -244,7 +242,7 @@ class GuardProxy:
     and the connection goes to the checked address. Refusals are answered 403 with the reason as text.
     """
 
-    def __init__(self, *, egress_allow: Sequence[str] = ()) -> None: ...
+    def __new__(cls, *, egress_allow: Sequence[str] = ...) -> Self: ...
     @property
     def url(self) -> str:
         """``http://127.0.0.1:PORT``, without credentials."""
@@ -284,7 +282,7 @@ def relieve_disk(
     high: float,
     low: float,
     now: int,
-    protected: Sequence[str] = ("archive",),
+    protected: Sequence[str] = ...,
     batch: int = 64,
     pause_seconds: float = 0.002,
 ) -> Relief:
