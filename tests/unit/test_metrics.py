@@ -53,7 +53,13 @@ def test_every_required_name_is_exposed(metrics: Metrics) -> None:
 
 def test_the_success_rate_counts_what_ended_for_good(metrics: Metrics) -> None:
     assert read(metrics)["download_task_success_rate"] == 1.0
-    for status in (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.RETRY, TaskStatus.CANCELLED, TaskStatus.COMPLETED):
+    for status in (
+        TaskStatus.COMPLETED,
+        TaskStatus.FAILED,
+        TaskStatus.RETRY,
+        TaskStatus.CANCELLED,
+        TaskStatus.COMPLETED,
+    ):
         metrics.task_ended(Mode.QUICK, status, seconds=1.0, size_bytes=5)
     found = read(metrics)
     assert found["download_task_success_rate"] == pytest.approx(2 / 3)
