@@ -49,7 +49,8 @@ pub(super) async fn work(crew: Arc<Crew>, on_first_success: impl FnOnce()) -> Re
 
 /// One attempt; afterwards the request is in its place, or nothing of it is anywhere.
 async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Attempt> {
-    let mut intake = Intake { crew, number, kept: Vec::new(), reserved: 0, is_through: false, is_done: false };
+    let mut intake =
+        Intake { crew, number, kept: crew.window.buffer(), reserved: 0, is_through: false, is_done: false };
     let mut pieces = Pieces::new(&request.pieces);
     let range = request.range.map(|range| (range.start(), Some(range.end() - 1)));
     pieces.begin(crew).await?;
@@ -63,7 +64,7 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
     let mut received = 0_u64;
     let limiter = &crew.terms.context.limiter;
     loop {
-        let rest = expected.map_or(HOT_BYTES as u64, |expected| expected - received + prefix);
+        let rest = expected.or(announced).map_or(HOT_BYTES as u64, |all| all - received + prefix);
         let mut limit = rest.min(prefix + pieces.rest()).min(HOT_BYTES as u64) as usize;
         if limit == 0 {
             break;
@@ -237,7 +238,10 @@ impl Intake<'_> {
         let room = self.crew.window.room(self.number, missing).await;
         match room {
             Room::Through => self.is_through = true,
-            Room::Reserved => self.reserved += missing,
+            Room::Reserved => {
+                self.reserved += missing;
+                self.kept.reserve(bytes);
+            }
             Room::None => {}
         }
         room
@@ -275,5 +279,6 @@ impl Drop for Intake<'_> {
         if self.is_through && !self.is_done {
             self.crew.window.take_back();
         }
+        self.crew.window.recycle(std::mem::take(&mut self.kept));
     }
 }
