@@ -26,7 +26,7 @@ use crate::request::Request;
 use crate::sink::PartFile;
 
 /// Connections to begin with; each brings another one when its first fragment has come, up to the most.
-const FIRST_CONNECTIONS: usize = 4;
+const FIRST_CONNECTIONS: usize = 8;
 /// Connections of one download when the caller does not say; the caps of the engine hold besides.
 const MOST_CONNECTIONS: usize = 16;
 /// A resumed download compares its last request with the origin's when it is no longer than this.
