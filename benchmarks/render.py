@@ -90,7 +90,10 @@ def platform_page(run: Run) -> list[str]:
 
 
 def _circumstances(kept: Run) -> list[str]:
-    load = f"load average {kept['load_before']:.1f} before and {kept['load_after']:.1f} after"
+    before, after = (
+        "not recorded" if load is None else f"{load:.1f}" for load in (kept["load_before"], kept["load_after"])
+    )
+    load = f"load average {before} before and {after} after"
     lines = [f"{kept['repetitions']} repetitions at commit {kept['commit']}, {load}."]
     return lines + ([kept["note"]] if "note" in kept else [])
 
@@ -139,6 +142,7 @@ def _unmeasured(rows: Iterable[tuple[str, str]]) -> list[str]:
 def _machine(run: Run) -> list[str]:
     where = run["machine"]
     loads = [kept[when] for kept in where.get("scenarios", {}).values() for when in ("load_before", "load_after")]
+    loads = [load for load in loads if load is not None]
     loads = loads or [where["load_before"]]
     lines = [
         f"- {where['cpu']}, {where['cores']} cores, {where['memory_mib'] / 1024:.0f} GiB, {where['system']}, Python {where['python']};"
