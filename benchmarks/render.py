@@ -146,7 +146,7 @@ def _machine(run: Run) -> list[str]:
     loads = loads or [where["load_before"]]
     lines = [
         f"- {where['cpu']}, {where['cores']} cores, {where['memory_mib'] / 1024:.0f} GiB, {where['system']}, Python {where['python']};"
-        f" measured {run['measured_at']} at commit {run['commit']}",
+        f" measured {run['measured_at']}" + ("" if "scenarios" in where else f" at commit {run['commit']}"),
         f"- load average {' to '.join(f'{load:.1f}' for load in sorted({min(loads), max(loads)}))}",
         "- " + ", ".join(f"{name} {_version(name, version)}" for name, version in where["packages"].items()),
     ]
