@@ -57,7 +57,7 @@ PLATFORM_UNMEASURED = (
 
 
 def engine_page(run: Run) -> list[str]:
-    scenarios = list(run["machine"]["commands"])
+    scenarios: Run = run["machine"]["scenarios"]
     lines = ["## Engine", "", *_machine(run), "", ENGINE_TEXT]
     lines += ["| work | ratio | goal | measured | |", "|---|---|---|---|---|"]
     for scenario in scenarios:
@@ -68,17 +68,9 @@ def engine_page(run: Run) -> list[str]:
                     f"| {scenario} | {metric}, {who} | <= {figure['goal']:g} | {_cell(figure)} | {_verdict(figure)} |"
                 )
     lines += ["", *_shortfall(run)]
-    for scenario in scenarios:
-        lines += [
-            "",
-            f"### {scenario}",
-            "",
-            *_seconds(run, scenario),
-            "",
-            "```",
-            *run["machine"]["commands"][scenario].values(),
-            "```",
-        ]
+    for scenario, kept in scenarios.items():
+        lines += ["", f"### {scenario}", "", *_circumstances(kept), "", *_seconds(run, scenario), ""]
+        lines += ["```", *kept["commands"].values(), "```"]
     return [
         *lines,
         "",
@@ -97,11 +89,20 @@ def platform_page(run: Run) -> list[str]:
     return [*lines, "", *_unmeasured(PLATFORM_UNMEASURED)]
 
 
+def _circumstances(kept: Run) -> list[str]:
+    before, after = (
+        "not recorded" if load is None else f"{load:.1f}" for load in (kept["load_before"], kept["load_after"])
+    )
+    load = f"load average {before} before and {after} after"
+    lines = [f"{kept['repetitions']} repetitions at commit {kept['commit']}, {load}."]
+    return lines + ([kept["note"]] if "note" in kept else [])
+
+
 def _seconds(run: Run, scenario: str) -> list[str]:
     """One row a tool: its seconds, and each divided by curl's of the same repetition."""
     figures = {tuple(figure["name"].split(SEPARATOR)[1:]): figure for figure in _of(run, scenario)}
     lines = ["| tool | CPU s | CPU / curl | wall s | wall / curl |", "|---|---|---|---|---|"]
-    for tool in run["machine"]["commands"][scenario]:
+    for tool in run["machine"]["scenarios"][scenario]["commands"]:
         cells = []
         for metric in METRICS:
             ratio = figures.get((metric, f"{tool} / curl"))
@@ -140,17 +141,16 @@ def _unmeasured(rows: Iterable[tuple[str, str]]) -> list[str]:
 
 def _machine(run: Run) -> list[str]:
     where = run["machine"]
-    load = f"{where['load_before']:.1f} at the start"
-    if "load_after" in where:
-        load += f" and {where['load_after']:.1f} at the end"
+    loads = [kept[when] for kept in where.get("scenarios", {}).values() for when in ("load_before", "load_after")]
+    loads = [load for load in loads if load is not None]
+    loads = loads or [where["load_before"]]
     lines = [
         f"- {where['cpu']}, {where['cores']} cores, {where['memory_mib'] / 1024:.0f} GiB, {where['system']}, Python {where['python']};"
-        f" measured {run['measured_at']} at commit {run['commit']}",
-        f"- load average {load}" + (f"; {where['repetitions']} repetitions" if "repetitions" in where else ""),
+        f" measured {run['measured_at']}" + ("" if "scenarios" in where else f" at commit {run['commit']}"),
+        f"- load average {' to '.join(f'{load:.1f}' for load in sorted({min(loads), max(loads)}))}",
         "- " + ", ".join(f"{name} {_version(name, version)}" for name, version in where["packages"].items()),
     ]
-    busy = max(where["load_before"], where.get("load_after", 0.0))
-    if busy > where["cores"]:
+    if max(loads) > where["cores"]:
         lines.append("- **The machine was busy with other work**: seconds of this run are too high and spreads wide.")
     if absent := where.get("not_installed"):
         lines.append(f"- not installed, so not measured: {', '.join(absent)}")
@@ -161,7 +161,7 @@ def _of(run: Run, scenario: str) -> list[Run]:
     return [figure for name, figure in run["figures"].items() if name.startswith(scenario + SEPARATOR)]
 
 
-def _has(scenarios: list[str], name: str) -> bool:
+def _has(scenarios: Iterable[str], name: str) -> bool:
     return bool(name) and any(scenario.endswith(name) for scenario in scenarios)
 
 

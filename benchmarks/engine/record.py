@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 from typing import Any
@@ -11,7 +12,7 @@ from benchmarks.engine.origin import Origin
 from benchmarks.engine.peers import CLIENT
 from benchmarks.engine.scenarios import Metric, Scenario, Taken
 from benchmarks.platform.record import RESULTS as PLATFORM_RESULTS
-from benchmarks.platform.record import Figure, machine, write
+from benchmarks.platform.record import Figure, commit, machine, write
 
 RESULTS = PLATFORM_RESULTS.with_name("engine.json")
 COMMAND = "python -m benchmarks.engine"
@@ -58,17 +59,24 @@ def broken_limits(scenario: Scenario, taken: dict[str, Taken]) -> list[str]:
     return broken
 
 
-def save(
-    found: list[Figure], where: dict[str, Any], origin: Origin, measured: list[Scenario], repetitions: int
-) -> None:
-    """Replace the whole file: a scenario no longer measured must not stay in it."""
-    where["load_after"] = os.getloadavg()[0]
-    where["repetitions"] = repetitions
-    where["commands"] = {
-        scenario.name: {peer.name: peer.shown(origin) for peer in scenario.peers} for scenario in measured
-    }
+def forget() -> None:
+    """A full run starts from nothing: a scenario no longer measured must not stay in the file."""
     RESULTS.unlink(missing_ok=True)
+
+
+def save(found: list[Figure], where: dict[str, Any], origin: Origin, scenario: Scenario, repetitions: int) -> None:
+    """Add one scenario, with the load and commit of its own time; a run cut short leaves what it has measured."""
+    known: dict[str, Any] = json.loads(RESULTS.read_text())["machine"]["scenarios"] if RESULTS.exists() else {}
+    known[scenario.name] = {
+        "commands": {peer.name: peer.shown(origin) for peer in scenario.peers},
+        "commit": commit(),
+        "load_after": os.getloadavg()[0],
+        "load_before": where["load_before"],
+        "repetitions": repetitions,
+    }
+    where["scenarios"] = known
     write(found, COMMAND, where, RESULTS)
+    where["load_before"] = os.getloadavg()[0]
 
 
 def _name(scenario: Scenario, metric: Metric, who: str) -> str:

@@ -73,11 +73,11 @@ def write(figures: Sequence[Figure], command: str, where: dict[str, Any], path: 
     for figure in figures:
         known[figure.name] = {**asdict(figure), "median": figure.median, "met": figure.is_met, "command": command}
     path.parent.mkdir(exist_ok=True)
-    run = {"machine": where, "commit": _commit(), "measured_at": time.strftime("%Y-%m-%d"), "figures": known}
+    run = {"machine": where, "commit": commit(), "measured_at": time.strftime("%Y-%m-%d"), "figures": known}
     path.write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
 
 
-def _commit() -> str:
+def commit() -> str:
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip()
 

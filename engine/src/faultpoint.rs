@@ -1,5 +1,6 @@
 //! Places where a test ends the process as `kill -9` would: `VASSET_KILL_AT=K6:3` at the third passing of K6.
-//! Compiled only with the feature `faultpoints`; otherwise a faultpoint is nothing at all.
+//! Compiled in builds with debug assertions and with the feature `faultpoints`; in a release a faultpoint is nothing at
+//! all.
 //!
 //! K6 after a write of data, before the journal knows · K7 after a journal record · K8 before the publishing rename ·
 //! K9 after it, before the folder is synced and the journal removed.
@@ -8,13 +9,16 @@
 #[macro_export]
 macro_rules! faultpoint {
     ($name:literal) => {
-        #[cfg(feature = "faultpoints")]
+        #[cfg(any(debug_assertions, feature = "faultpoints"))]
         $crate::faultpoint::pass($name);
     };
 }
 
+/// Whether this build has faultpoints.
+pub const IS_ARMED: bool = cfg!(any(debug_assertions, feature = "faultpoints"));
+
 /// Counts a passing of `name` and kills the process at the chosen one.
-#[cfg(feature = "faultpoints")]
+#[cfg(any(debug_assertions, feature = "faultpoints"))]
 pub fn pass(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};

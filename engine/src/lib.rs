@@ -1,5 +1,10 @@
 //! The download engine of V-Asset.
 
+mod atomic {
+    //! `tests/plan_loom.rs` compiles `plan.rs` with loom's atomics under this name.
+    pub use std::sync::atomic::{AtomicU64, Ordering};
+}
+
 pub mod crew;
 pub mod download;
 pub mod error;

@@ -6,12 +6,8 @@
 //! whole unclaimed groups ever change hands.
 
 use std::ops::Range;
-#[cfg(not(loom))]
-use std::sync::atomic::{AtomicU64, Ordering};
 
-#[cfg(loom)]
-use loom::sync::atomic::{AtomicU64, Ordering};
-
+use crate::atomic::{AtomicU64, Ordering};
 use crate::hash::GROUP_BYTES;
 
 /// Largest file the packed words can describe: 2 PiB.

@@ -1,0 +1,247 @@
+//! What callers see of the disk, of endings and of orders: nothing is replaced, nothing hangs, everything has a class.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::download::Lab;
+use support::file::bytes;
+use support::origin::{Origin, Request as Seen, Wire, honest_head};
+use vasset_engine::error::Error;
+use vasset_engine::hash::Algorithm;
+use vasset_engine::progress::State;
+use vasset_engine::request::Request;
+
+const ETAG: Option<&str> = Some("\"v1\"");
+
+fn contents() -> Vec<u8> {
+    bytes(5, 8 << 20)
+}
+
+/// Sends the first megabyte of every range and then nothing.
+fn stalling(file: Vec<u8>) -> Origin {
+    Origin::start(move |request, wire| {
+        let span = request.span(file.len());
+        wire.send(honest_head(request, file.len(), ETAG));
+        wire.send(&file[span.start..span.end.min(span.start + (1 << 20))]);
+        wire.stall();
+    })
+}
+
+/// Waits for a condition that somebody else brings about.
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(20), "never happened: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_existing_target_is_never_replaced() {
+    let lab = Lab::new();
+    std::fs::write(lab.target(), b"mine").unwrap();
+    let origin = Origin::serving(contents(), ETAG);
+    assert!(matches!(lab.fetch(&origin.url("/f")), Err(Error::TargetExists { .. })));
+    assert_eq!(std::fs::read(lab.target()).unwrap(), b"mine");
+    assert!(origin.requests().is_empty());
+}
+
+#[test]
+fn a_missing_folder_and_a_file_in_its_place_are_storage_errors() {
+    let lab = Lab::new();
+    let origin = Origin::serving(contents(), ETAG);
+    std::fs::write(lab.target(), b"a file").unwrap();
+    for target in [lab.target().with_file_name("missing").join("f"), lab.target().join("f")] {
+        let mut request = lab.request(&origin.url("/f"));
+        request.target = target;
+        assert!(matches!(lab.run(request), Err(Error::Storage { .. })));
+    }
+}
+
+#[test]
+fn a_second_task_on_the_same_target_is_refused_and_the_first_goes_on() {
+    let lab = Lab::new();
+    let origin = stalling(contents());
+    let first = lab.engine.submit(lab.request(&origin.url("/f"))).unwrap();
+    eventually("the first task receives", || first.snapshot().downloaded > 0);
+    assert!(matches!(lab.fetch(&origin.url("/f")), Err(Error::JournalLocked { .. })));
+    assert!(first.outcome().is_none());
+    first.cancel();
+}
+
+#[test]
+fn cancelling_is_over_within_50_milliseconds_and_the_next_attempt_goes_on() {
+    let lab = Lab::new();
+    let file = contents();
+    let origin = stalling(file.clone());
+    let handle = lab.engine.submit(lab.request(&origin.url("/f"))).unwrap();
+    eventually("a group is on disk", || handle.snapshot().downloaded >= 1 << 20);
+    let told = Instant::now();
+    handle.cancel();
+    let outcome = handle.wait(Some(Duration::from_secs(20))).unwrap();
+    // Generous for a machine that runs ten other tests; the benchmark measures the promise itself.
+    assert!(told.elapsed() < Duration::from_millis(500), "{:?}", told.elapsed());
+    assert!(matches!(outcome, Err(Error::Cancelled)));
+    assert_eq!(handle.snapshot().state, State::Cancelled);
+    let honest = Origin::serving(file.clone(), ETAG);
+    let outcome = lab.fetch(&honest.url("/f")).unwrap();
+    assert!(outcome.resumed_bytes >= 1 << 19, "{}", outcome.resumed_bytes);
+    assert_eq!(std::fs::read(lab.target()).unwrap(), file);
+}
+
+#[test]
+fn a_paused_task_keeps_its_bytes_and_goes_on() {
+    let lab = Lab::new();
+    let file = contents();
+    let gate = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_open = gate.clone();
+    let served = file.clone();
+    let origin = Origin::start(move |request: &Seen, wire: &mut Wire| {
+        if is_open.load(std::sync::atomic::Ordering::SeqCst) {
+            return wire.serve(request, &served, ETAG);
+        }
+        let span = request.span(served.len());
+        wire.send(honest_head(request, served.len(), ETAG));
+        wire.send(&served[span.start..span.end.min(span.start + (1 << 20))]);
+        wire.stall();
+    });
+    let handle = lab.engine.submit(lab.request(&origin.url("/f"))).unwrap();
+    eventually("a group is on disk", || handle.snapshot().downloaded >= 1 << 20);
+    handle.pause();
+    eventually("it is paused", || handle.snapshot().state == State::Paused);
+    gate.store(true, std::sync::atomic::Ordering::SeqCst);
+    handle.resume();
+    let outcome = handle.wait(Some(Duration::from_secs(20))).unwrap().unwrap();
+    assert!(outcome.resumed_bytes >= 1 << 19);
+    assert_eq!(std::fs::read(lab.target()).unwrap(), file);
+}
+
+#[test]
+fn an_expired_url_is_refreshed_and_the_journal_goes_on() {
+    let lab = Lab::new();
+    let file = contents();
+    let served = file.clone();
+    let origin = Origin::start(move |request, wire| {
+        let (span, length) = (request.span(served.len()), served.len());
+        match (request.target.as_str(), span.start) {
+            ("/old", 0) => {
+                wire.send(honest_head(request, length, ETAG));
+                wire.send(&served[..3 << 20]);
+                wire.close();
+            }
+            ("/old", _) => wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"),
+            _ => wire.serve(request, &served, ETAG),
+        }
+    });
+    let handle = lab.engine.submit(lab.request(&origin.url("/old"))).unwrap();
+    let ended = handle.wait(Some(Duration::from_secs(20))).unwrap();
+    assert!(matches!(ended, Err(Error::UrlExpired { status: 403, .. })), "{ended:?}");
+    handle.refresh(origin.url("/new"), None, None).unwrap();
+    let outcome = handle.wait(Some(Duration::from_secs(20))).unwrap().unwrap();
+    assert!(outcome.resumed_bytes > 0);
+    assert_eq!(std::fs::read(lab.target()).unwrap(), file);
+}
+
+#[test]
+fn another_version_than_the_journals_is_begun_anew_and_never_spliced() {
+    let lab = Lab::new();
+    let old = stalling(contents());
+    let handle = lab.engine.submit(lab.request(&old.url("/f"))).unwrap();
+    eventually("a group is on disk", || handle.snapshot().downloaded >= 1 << 20);
+    handle.cancel();
+    let _ = handle.wait(Some(Duration::from_secs(20)));
+    let newer = bytes(6, 8 << 20);
+    let origin = Origin::serving(newer.clone(), Some("\"v2\""));
+    lab.fetch(&origin.url("/f")).unwrap();
+    assert_eq!(std::fs::read(lab.target()).unwrap(), newer);
+}
+
+#[test]
+fn a_wrong_digest_publishes_nothing_and_the_right_one_does() {
+    let lab = Lab::new();
+    let file = contents();
+    let origin = Origin::serving(file.clone(), ETAG);
+    for algorithm in [Algorithm::Blake3, Algorithm::Xxh3, Algorithm::Sha256] {
+        let mut request = lab.request(&origin.url("/f"));
+        request.expected_digest = Some((algorithm, "0".repeat(algorithm.hex_length())));
+        assert!(matches!(lab.run(request), Err(Error::DigestMismatch { .. })));
+        assert!(!lab.target().exists());
+    }
+    let mut request = lab.request(&origin.url("/f"));
+    request.expected_digest = Some((Algorithm::Blake3, blake3::hash(&file).to_hex().to_string()));
+    lab.run(request).unwrap();
+}
+
+#[test]
+fn all_hashes_agree_however_many_connections_bring_the_bytes() {
+    let file = bytes(7, (20 << 20) + 777);
+    let origin = Origin::serving(file.clone(), ETAG);
+    let mut seen: Vec<Vec<(Algorithm, String)>> = Vec::new();
+    for connections in [1, 2, 7] {
+        let lab = Lab::new();
+        let mut request = lab.request(&origin.url("/f"));
+        request.hashes = vec![Algorithm::Blake3, Algorithm::Xxh3, Algorithm::Sha256];
+        request.connections = Some(connections);
+        let mut digests = lab.run(request).unwrap().digests;
+        digests.sort_by_key(|(algorithm, _)| algorithm.name());
+        assert_eq!(digests[0].1, blake3::hash(&file).to_hex().to_string());
+        seen.push(digests);
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn endings_are_announced_once_each_through_the_descriptor() {
+    let lab = Lab::new();
+    let origin = Origin::serving(contents(), ETAG);
+    let handle = lab.engine.submit(lab.request(&origin.url("/f"))).unwrap();
+    handle.wait(Some(Duration::from_secs(20))).unwrap().unwrap();
+    let drained = std::cell::RefCell::new(Vec::new());
+    eventually("the ending is announced", || {
+        drained.borrow_mut().extend(lab.engine.drain_completions());
+        !drained.borrow().is_empty()
+    });
+    assert_eq!(drained.into_inner(), [handle.id()]);
+    assert!(lab.engine.drain_completions().is_empty() && lab.engine.snapshot().is_empty());
+}
+
+#[test]
+fn orders_to_an_ended_task_are_harmless() {
+    let lab = Lab::new();
+    let origin = Origin::serving(contents(), ETAG);
+    let handle = lab.engine.submit(lab.request(&origin.url("/f"))).unwrap();
+    handle.wait(Some(Duration::from_secs(20))).unwrap().unwrap();
+    handle.cancel();
+    handle.pause();
+    handle.resume();
+    assert_eq!(handle.snapshot().state, State::Completed);
+    assert!(handle.refresh(origin.url("/f"), None, None).is_err());
+}
+
+#[test]
+fn requests_that_contradict_themselves_are_refused_before_anything_is_sent() {
+    let lab = Lab::new();
+    let origin = Origin::serving(contents(), ETAG);
+    let change = |change: fn(&mut Request)| {
+        let mut request = lab.request(&origin.url("/f"));
+        change(&mut request);
+        request
+    };
+    let contradictions = [
+        change(|request| request.connections = Some(0)),
+        change(|request| request.weight = 0),
+        change(|request| request.max_range_bytes = Some(0)),
+        change(|request| (request.expected_size, request.max_bytes) = (Some(2), Some(1))),
+        change(|request| request.expected_digest = Some((Algorithm::Sha256, "zz".to_owned()))),
+        change(|request| request.cookies = Some("a=b\r\nHost: evil".to_owned())),
+        change(|request| request.target = "/".into()),
+    ];
+    for request in contradictions {
+        assert!(lab.engine.submit(request).is_err());
+    }
+    for name in ["Range", "host", "Transfer-Encoding", "bad name"] {
+        assert!(lab.request("http://127.0.0.1/").header(name, "x").is_err(), "{name}");
+    }
+    assert!(origin.requests().is_empty());
+}
