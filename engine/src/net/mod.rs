@@ -378,7 +378,8 @@ impl Body {
 
     /// Wakes the reader only for `bytes` at once, or fewer where the body ends earlier.
     pub fn set_wake_threshold(&mut self, bytes: usize) {
-        let owed = self.reader.owed().unwrap_or(1).saturating_sub(self.excess.len() as u64);
+        let held = self.excess.len() + self.stream.as_ref().map_or(0, Stream::held_at_most);
+        let owed = self.reader.owed().unwrap_or(1).saturating_sub(held as u64);
         let wanted = bytes.min(usize::try_from(owed).unwrap_or(usize::MAX)).max(1);
         if wanted != self.threshold
             && let Some(stream) = &self.stream

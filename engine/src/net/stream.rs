@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::tls::TlsStream;
+use super::tls::{LARGEST_RECORD, TlsStream};
 
 /// Bytes in, bytes out. Reading goes straight into the caller's buffer: a `recv` per read for TCP, and for TLS a
 /// `recv` of as much ciphertext as the buffer can take in plaintext.
@@ -68,6 +68,15 @@ impl Stream {
                 (&raw const threshold).cast(),
                 size_of_val(&threshold) as libc::socklen_t,
             );
+        }
+    }
+
+    /// Bytes that may have left the kernel without having reached the reader: of TLS, a record received in part.
+    /// A wake threshold within this of the end of a body might never be met.
+    pub fn held_at_most(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(_) => LARGEST_RECORD,
         }
     }
 

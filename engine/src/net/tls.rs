@@ -21,7 +21,7 @@ use super::hot::{HOT_BYTES, HotBuffer};
 use crate::error::{Error, Result};
 
 /// The largest record on the wire (RFC 8446 §5.2, with TLS 1.2's allowance).
-const LARGEST_RECORD: usize = 5 + 16_384 + 2_048;
+pub(super) const LARGEST_RECORD: usize = 5 + 16_384 + 2_048;
 /// Plaintext is encrypted in pieces of one record.
 const WRITE_PIECE: usize = 16_384;
 
