@@ -18,6 +18,8 @@ use crate::transfer::{Phase, Piece, Transfer, Worker};
 const LONGEST_PREFIX_BYTES: u64 = 8 * 1024 * 1024;
 /// The kernel wakes a reader when this much time's worth of bytes has come, or a full buffer.
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
+/// After this long without that many, it wakes for every byte again.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a connection stopped before its work was done.
 #[derive(Debug)]
@@ -175,7 +177,14 @@ async fn stream(
             limit
         };
         worker.enter(Phase::Reading);
-        let (hot, read) = body.read_hot(limit).await?;
+        let (hot, read) = match tokio::time::timeout(PATIENCE, body.read_hot(limit)).await {
+            Ok(read) => read?,
+            Err(_) => {
+                // The connection has become slower: take what is there.
+                body.set_wake_threshold(1);
+                body.read_hot(limit).await?
+            }
+        };
         if read < limit {
             transfer.limiter.refund(limit - read);
         }

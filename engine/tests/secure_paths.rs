@@ -126,6 +126,65 @@ fn a_body_until_close_is_whole_only_after_close_notify() {
     assert_eq!(std::fs::read(lab.target()).unwrap(), file);
 }
 
+#[test]
+fn a_record_that_arrives_in_two_pieces_at_the_end_does_not_hold_the_body_up() {
+    const LAST_RECORD: usize = 10_000;
+    let authority = Authority::new();
+    let (lab, _ca) = trusting(&authority);
+    let file = bytes(6, (3 << 20) + (64 << 10) + LAST_RECORD);
+    let config = authority.server("127.0.0.1", &[&rustls::version::TLS13]);
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (served, connections) = (file.clone(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let seen = connections.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut kept_open = Vec::new();
+        for tcp in listener.incoming().map_while(Result::ok) {
+            seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), tcp);
+            read_head(&mut tls);
+            let total = served.len();
+            let head = format!(
+                "HTTP/1.1 206 Partial\r\nETag: \"v1\"\r\nContent-Range: bytes 0-{}/{total}\r\nContent-Length: {total}\r\n\r\n",
+                total - 1
+            );
+            let (front, last) = served.split_at(total - LAST_RECORD);
+            let (large, small) = front.split_at(3 << 20);
+            tls.write_all(head.as_bytes()).and_then(|()| tls.write_all(large)).and_then(|()| tls.flush()).unwrap();
+            // Small records make the ciphertext so much longer that the reader is woken before the last one is whole,
+            // and all of them come in one piece, so that it then holds a part of the last.
+            let mut ciphertext = Vec::new();
+            for record in small.chunks(512).chain([last]) {
+                tls.conn.writer().write_all(record).unwrap();
+                while tls.conn.wants_write() {
+                    tls.conn.write_tls(&mut ciphertext).unwrap();
+                }
+            }
+            let (first, rest) = ciphertext.split_at(ciphertext.len() - 100);
+            tls.sock.write_all(first).unwrap();
+            let _ = released.recv();
+            let _ = tls.sock.write_all(rest);
+            // Closing would wake the reader.
+            kept_open.push(tls);
+        }
+    });
+    let mut request = lab.request(&format!("https://127.0.0.1:{port}/f"));
+    request.connections = Some(1);
+    let handle = lab.engine.submit(request).unwrap();
+    let started = std::time::Instant::now();
+    while handle.snapshot().downloaded < (file.len() - LAST_RECORD) as u64 {
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "the bytes before the last record never came");
+        std::thread::yield_now();
+    }
+    let asked = std::time::Instant::now();
+    release.send(()).unwrap();
+    handle.wait(Some(std::time::Duration::from_secs(20))).unwrap().unwrap();
+    assert!(asked.elapsed() < std::time::Duration::from_millis(1_800), "it waited for more than was owed");
+    assert_eq!(std::fs::read(lab.target()).unwrap(), file);
+    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
 /// What proxies were asked, in words.
 type Asked = Arc<Mutex<Vec<String>>>;
 
