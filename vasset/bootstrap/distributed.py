@@ -184,16 +184,16 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
         resources = _Resources(settings, stack)
         storage = platform.open_storage(settings, resources.clock, owner=settings.worker_address)
         database, queue = await resources.database(), resources.queue()
-        cache, bus, files = resources.cache(), await resources.bus(), SqlFileStore(database)
+        cache, bus = resources.cache(), await resources.bus()
+        files, outbox = SqlFileStore(database), SqlOutbox(database)
         policy = platform.task_policy(settings)
         store, breaker = SqlTaskStore(database, policy), CircuitBreaker(resources.clock)
         tools = await stack.enter_async_context(platform.open_media_tools(settings))
-        files = SqlFileStore(database)
         worker = Downloader(
             settings,
             DownloaderParts(
                 store=store,
-                outbox=SqlOutbox(database),
+                outbox=outbox,
                 files=files,
                 queue=queue,
                 bus=bus,
@@ -224,6 +224,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
         parts = [Part("database", database.ping), Part("loops", loops)]
         running = GrpcRole(add, [*parts, *_optional("rabbitmq", queue), *_optional("redis", cache)], worker)
         worker.start()
+        await stack.enter_async_context(platform.measuring(settings, worker, store, outbox, queue))
         try:
             yield running
         finally:
