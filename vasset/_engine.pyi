@@ -27,6 +27,44 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Literal, Self, final
 
+__all__ = [
+    "Cancelled",
+    "DigestMismatch",
+    "DiskFull",
+    "EgressDenied",
+    "Engine",
+    "EngineError",
+    "ForkError",
+    "Fragment",
+    "GuardProxy",
+    "Handle",
+    "HttpStatus",
+    "InvalidRequest",
+    "JournalLocked",
+    "LimitExceeded",
+    "NetworkError",
+    "OriginChanged",
+    "OriginError",
+    "OriginLied",
+    "Outcome",
+    "ProxyCredential",
+    "ProxyUsage",
+    "Relief",
+    "Request",
+    "Snapshot",
+    "StorageError",
+    "TargetExists",
+    "TimeoutExceeded",
+    "Unsupported",
+    "UrlExpired",
+    "__version__",
+    "canonical_url",
+    "classify_address",
+    "find_unknown_files",
+    "hash_file",
+    "relieve_disk",
+]
+
 __version__: str
 
 class EngineError(Exception):
