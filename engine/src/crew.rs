@@ -195,9 +195,9 @@ impl Crew<'_> {
         self.transfer.progress.set_connections(self.members.len() as u32);
     }
 
-    /// Whether there are groups for one more: waiting, or a tail long enough to be stolen.
+    /// Whether one more would have a place at the host, and groups: waiting, or a tail long enough to be stolen.
     fn is_worth_another(&self) -> bool {
-        self.transfer.has_waiting() || self.transfer.has_loot()
+        (self.transfer.has_waiting() || self.transfer.has_loot()) && self.transfer.has_place()
     }
 
     fn launch(&mut self, first: Option<Answer>) {

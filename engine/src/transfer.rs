@@ -260,6 +260,13 @@ impl Transfer {
         choose_theft(&work.victims(u32::MAX), mean, work.setup_seconds).is_some()
     }
 
+    /// Whether the caps leave room for one more connection now, with nobody else waiting for it.
+    pub fn has_place(&self) -> bool {
+        let url = self.url.lock();
+        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        self.spec.holder.as_ref().is_none_or(|holder| holder.try_acquire(host).is_some())
+    }
+
     /// Takes notice of a new connection.
     pub fn admit(&self, worker: &Arc<Worker>) {
         self.work.lock().workers.push(worker.clone());
