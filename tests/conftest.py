@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import databases
 from vasset.bootstrap.local_servers import LocalServer, PostgresServer, RabbitServer, RedisServer
 
 _numbers = itertools.count(1)
@@ -21,15 +22,10 @@ def _running(server: LocalServer) -> Iterator[LocalServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+def postgres_server() -> Iterator[LocalServer]:
     """PostgreSQL without fsync: tests that kill it start their own."""
-    folder = tmp_path_factory.mktemp("postgresql")
-    for parent in (folder, *folder.parents):  # as root, the server runs as another user and must reach its folder
-        if parent.stat().st_uid == folder.stat().st_uid and parent.is_relative_to(
-            tmp_path_factory.getbasetemp().parent
-        ):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    yield from _running(PostgresServer(folder, fsync=False))
+    with databases.postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

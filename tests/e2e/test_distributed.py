@@ -13,6 +13,7 @@ import pytest_asyncio
 from tests.support.api_client import ApiClient, api_client
 from tests.support.origin import Origin
 from tests.support.processes import run_vasset
+from tests.support.server_folder import server_folder
 from vasset.bootstrap.cluster import Cluster
 
 pytestmark = [
@@ -35,10 +36,7 @@ class Running:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
-    folder = tmp_path_factory.mktemp("cluster")
-    for parent in (folder, folder.parent, folder.parent.parent):  # as root, PostgreSQL runs as another user
-        parent.chmod(0o755)
+async def running(origin: Origin) -> AsyncIterator[Running]:
     settings = {
         "VASSET_EGRESS_ALLOW": origin.address,
         "VASSET_BCRYPT_COST": "4",
@@ -46,16 +44,17 @@ async def running(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> A
         "VASSET_HEARTBEAT_SECONDS": "1",
         "VASSET_LOG_FORMAT": "json",
     }
-    cluster = Cluster(folder, environment=settings, fsync=False)
-    await asyncio.to_thread(cluster.__enter__)
-    try:
-        async with api_client(cluster.url) as client:
-            yield Running(cluster, await client.register("ann@example.test"))
-        state = Running(cluster, client).environment()
-        code, out, err = await run_vasset("doctor", **state)
-        assert code == 0, f"doctor found:\n{out}\n{err}"
-    finally:
-        await asyncio.to_thread(cluster.__exit__)
+    with server_folder("cluster") as folder:
+        cluster = Cluster(folder, environment=settings, fsync=False)
+        await asyncio.to_thread(cluster.__enter__)
+        try:
+            async with api_client(cluster.url) as client:
+                yield Running(cluster, await client.register("ann@example.test"))
+            state = Running(cluster, client).environment()
+            code, out, err = await run_vasset("doctor", **state)
+            assert code == 0, f"doctor found:\n{out}\n{err}"
+        finally:
+            await asyncio.to_thread(cluster.__exit__)
 
 
 async def test_a_link_becomes_a_file(running: Running, origin: Origin) -> None:

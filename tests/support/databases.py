@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import text
 
+from tests.support.server_folder import server_folder
 from vasset.adapters.db.database import Database, open_database
 from vasset.adapters.db.migrate import migrate
 from vasset.adapters.db.tables import metadata
@@ -20,14 +19,9 @@ from vasset.domain.ports import Clock
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """A server without durability, in a folder its own user can reach (pytest's are closed to other users)."""
-    folder = Path(tempfile.mkdtemp(prefix="vasset-postgres-"))
-    server = PostgresServer(folder, fsync=False)
-    try:
-        with server:
-            yield server
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """A server without durability."""
+    with server_folder("postgres") as folder, PostgresServer(folder, fsync=False) as server:
+        yield server
 
 
 def migrated_sqlite(folder: Path) -> Path:

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -182,7 +183,7 @@ class PostgresServer(LocalServer):
                 [str(part) for part in command], cwd=self.folder, user=self._user, capture_output=True, check=False
             )
             if made.returncode != 0:
-                raise ServerFailed(f"initdb failed: {made.stderr.decode(errors='replace')[-400:]}")
+                raise ServerFailed(f"initdb failed: {made.stderr.decode(errors='replace')[-400:]}{self._closed_parent()}")
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -195,6 +196,13 @@ class PostgresServer(LocalServer):
         }
         options = [text for key, value in settings.items() for text in ("-c", f"{key}={value}")]
         self._spawn([str(Path(initdb).with_name("postgres")), "-D", data, *options], user=self._user)
+
+    def _closed_parent(self) -> str:
+        """As root the server runs as another user, who may not be let through a folder above its own."""
+        closed = [parent for parent in self.folder.parents if not parent.stat().st_mode & stat.S_IXOTH]
+        if self._user is None or not closed:
+            return ""
+        return f" (user {self._user} may not enter {closed[-1]}: choose a --data-dir elsewhere, or chmod o+x it)"
 
     def _answers(self) -> bool:
         if not self._port_open():
