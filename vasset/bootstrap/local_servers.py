@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 START_SECONDS = 60.0
 
@@ -82,7 +83,7 @@ class LocalServer:
     def go_on(self) -> None:
         os.killpg(self.pid, signal.SIGCONT)
 
-    def __enter__(self) -> LocalServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -183,7 +184,9 @@ class PostgresServer(LocalServer):
                 [str(part) for part in command], cwd=self.folder, user=self._user, capture_output=True, check=False
             )
             if made.returncode != 0:
-                raise ServerFailed(f"initdb failed: {made.stderr.decode(errors='replace')[-400:]}{self._closed_parent()}")
+                raise ServerFailed(
+                    f"initdb failed: {made.stderr.decode(errors='replace')[-400:]}{self._closed_parent()}"
+                )
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
