@@ -1,4 +1,8 @@
-"""nginx on loopback over HTTP and TLS 1.3, serving one large file and one HLS list from memory-backed storage."""
+"""nginx on loopback over HTTP and TLS 1.3, serving files and one HLS list from memory-backed storage.
+
+Below ``/slow/`` a connection gets 8 MiB/s, below ``/late/`` the first byte comes 60 ms after the request, below
+``/slow-late/`` both: nginx asks ``benchmarks.engine.wait`` for leave first. Sixteen loopback addresses serve the same.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from benchmarks.engine.wait import WAIT_SECONDS, running_wait
 
 MEBIBYTE = 1 << 20
 FRAGMENT_BYTES = 200 * 1024
 START_SECONDS = 10.0
+HOSTS = tuple(f"127.0.0.{number}" for number in range(1, 17))
+Pace = Literal["", "slow", "late", "slow-late"]
 NGINX_PLACES = "/usr/sbin:/usr/local/sbin:/sbin"
 
 
@@ -42,9 +51,9 @@ class Origin:
     def ca_file(self) -> Path:
         return self.folder / "ca.pem"
 
-    def url(self, name: str, *, tls: bool = False, slow: bool = False) -> str:
-        place = f"https://127.0.0.1:{self.https_port}" if tls else f"http://127.0.0.1:{self.http_port}"
-        return f"{place}/{'slow/' if slow else ''}{name}"
+    def url(self, name: str, *, tls: bool = False, pace: Pace = "", host: str = HOSTS[0]) -> str:
+        place = f"https://{host}:{self.https_port}" if tls else f"http://{host}:{self.http_port}"
+        return f"{place}/{pace}{'/' if pace else ''}{name}"
 
     def add_file(self, name: str, size: int) -> Served:
         """Random bytes: nothing on the way can compress or deduplicate them."""
@@ -79,18 +88,19 @@ def running_origin(folder: Path) -> Iterator[Origin]:
     origin = Origin(folder, _free_port(), _free_port())
     origin.root.mkdir()
     _certificates(folder)
-    (folder / "nginx.conf").write_text(_config(origin))
     nginx = shutil.which("nginx") or shutil.which("nginx", path=NGINX_PLACES)
     if nginx is None:
         raise SystemExit("nginx is not installed; install it with `sudo apt-get install nginx-light`")
     command = [nginx, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_until_it_answers(origin, process)
-        yield origin
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    with running_wait(WAIT_SECONDS) as wait_port:
+        (folder / "nginx.conf").write_text(_config(origin, wait_port))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            _wait_until_it_answers(origin, process)
+            yield origin
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
 
 
 def _free_port() -> int:
@@ -122,22 +132,29 @@ def _certificates(folder: Path) -> None:
         subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True)
 
 
-def _config(origin: Origin) -> str:
+def _config(origin: Origin, wait_port: int) -> str:
     folder = origin.folder
     temporary = "".join(
         f"  {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    addresses = "".join(f"    listen {host}:{origin.http_port};\n" for host in HOSTS)
     return f"""daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
-events {{ worker_connections 2048; }}
+events {{ worker_connections 4096; }}
 http {{
 {temporary}  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
   types {{ video/mp4 mp4; video/mp2t ts; application/vnd.apple.mpegurl m3u8; }}
+  upstream wait {{ server 127.0.0.1:{wait_port}; keepalive 64; }}
   server {{
-    listen 127.0.0.1:{origin.http_port};
-    listen 127.0.0.1:{origin.https_port} ssl;
+{addresses}    listen 127.0.0.1:{origin.https_port} ssl;
     ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key; ssl_protocols TLSv1.3;
     root {origin.root};
     location /slow/ {{ alias {origin.root}/; limit_rate 8m; }}
+    location /late/ {{ alias {origin.root}/; auth_request /wait; }}
+    location /slow-late/ {{ alias {origin.root}/; auth_request /wait; limit_rate 8m; }}
+    location = /wait {{
+      internal; proxy_pass http://wait; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_pass_request_body off; proxy_set_header Content-Length "";
+    }}
   }}
 }}
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
+from pathlib import Path
 from typing import Any
 
 from benchmarks.engine import peers
@@ -22,10 +22,26 @@ SEPARATOR = " | "
 
 def started() -> dict[str, Any]:
     """The machine, its load and the tools, asked before the first measurement."""
-    where = machine()
+    where = machine(packages=())
     where["packages"] = peers.versions()
     where["not_installed"] = peers.missing()
     return where
+
+
+def circumstances() -> dict[str, Any]:
+    """The machine and its load, for campaigns without peers."""
+    return machine(packages=())
+
+
+def save_campaign(name: str, found: list[Figure], command: str, where: dict[str, Any]) -> None:
+    """One campaign of the engine into a file of its own; figures of an earlier run of it are dropped."""
+    path = campaign_results(name)
+    path.unlink(missing_ok=True)
+    write(found, command, {**where, "load_after": os.getloadavg()[0]}, path)
+
+
+def campaign_results(name: str) -> Path:
+    return RESULTS.with_name(f"engine-{name}.json")
 
 
 def figures(scenario: Scenario, taken: dict[str, Taken]) -> list[Figure]:
@@ -45,20 +61,6 @@ def figures(scenario: Scenario, taken: dict[str, Taken]) -> list[Figure]:
     return found
 
 
-def broken_limits(scenario: Scenario, taken: dict[str, Taken]) -> list[str]:
-    """What the quick run fails on: a ratio above its limit, never a time."""
-    broken = []
-    for promise in scenario.promises:
-        if promise.quick_limit is None:
-            continue
-        ours, theirs = taken[CLIENT].of(promise.metric), taken[promise.peer].of(promise.metric)
-        ratio = statistics.median(_ratios(ours, theirs))
-        if ratio > promise.quick_limit:
-            said = f"{promise.metric} is {ratio:.2f} x {promise.peer}, the limit is {promise.quick_limit:g}"
-            broken.append(f"{scenario.name}: {said}")
-    return broken
-
-
 def forget() -> None:
     """A full run starts from nothing: a scenario no longer measured must not stay in the file."""
     RESULTS.unlink(missing_ok=True)
@@ -73,6 +75,7 @@ def save(found: list[Figure], where: dict[str, Any], origin: Origin, scenario: S
         "load_after": os.getloadavg()[0],
         "load_before": where["load_before"],
         "repetitions": repetitions,
+        **({"note": scenario.note} if scenario.note else {}),
     }
     where["scenarios"] = known
     write(found, COMMAND, where, RESULTS)

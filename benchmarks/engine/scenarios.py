@@ -10,24 +10,23 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from benchmarks.engine.origin import MEBIBYTE, Origin, Served
-from benchmarks.engine.peers import CLIENT, Peer, fragments, single_file
+from benchmarks.engine.peers import Peer, fragments, single_file
 
 LONGEST_SECONDS = 180.0
-QUICK_PEERS = (CLIENT, "curl", "aria2")
 Metric = Literal["CPU", "wall"]
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """``vasset`` divided by ``peer`` is to be at most ``goal``; ``quick_limit`` is what fails the quick run."""
+    """``vasset`` divided by ``peer`` is to be at most ``goal``."""
 
     metric: Metric
     peer: str
     goal: float
-    quick_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,51 +34,70 @@ class Scenario:
     name: str
     served: Served
     peers: Sequence[Peer]
-    promises: tuple[Promise, ...]
+    promises: tuple[Promise, ...] = ()
+    note: str = ""
 
 
 @dataclass(slots=True)
 class Taken:
-    """Seconds of one tool, one entry a repetition."""
+    """Seconds and write calls of one tool, one entry a repetition."""
 
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
+    writes: list[int] = field(default_factory=list)
 
     def of(self, metric: Metric) -> list[float]:
         return self.cpu if metric == "CPU" else self.wall
 
 
-def scenarios(origin: Origin, *, quick: bool) -> list[Scenario]:
-    large = origin.add_file("large.mp4", (256 if quick else 1024) * MEBIBYTE)
+def scenarios(origin: Origin, disk: Path) -> list[Scenario]:
+    """``disk`` is a folder on the file system the repository is on, for what differs from memory-backed storage."""
+    large = origin.add_file("large.mp4", 1024 * MEBIBYTE)
     small = origin.add_file("small.mp4", 100 * MEBIBYTE)
-    count = 200 if quick else 1000
-    listed = origin.add_fragments(count)
-    size = f"{large.size // MEBIBYTE} MiB"
-    hf = Promise("CPU", "hf_transfer", 0.45)
-    found = [
+    listed = origin.add_fragments(1000)
+    cpu = (Promise("CPU", "curl", 0.60), Promise("CPU", "aria2", 0.45), Promise("CPU", "hf_transfer", 0.45))
+    on_disk = f"The file goes to {file_system(disk)} through the page cache; nothing waits for the disk."
+    return [
+        Scenario("1024 MiB over HTTP", large, single_file(origin, large), cpu),
         Scenario(
-            f"{size} over HTTP",
+            "1024 MiB over HTTP to a disk's file system",
             large,
-            single_file(origin, large),
-            (Promise("CPU", "curl", 0.60, quick_limit=1.0), Promise("CPU", "aria2", 0.45), hf),
+            single_file(origin, large, out=disk / "out"),
+            note=on_disk,
         ),
         Scenario(
-            f"{size} over HTTPS, TLS 1.3",
+            "1024 MiB over HTTPS, TLS 1.3",
             large,
             single_file(origin, large, tls=True),
-            (Promise("CPU", "curl", 0.85, quick_limit=1.3),),
+            (Promise("CPU", "curl", 0.85),),
         ),
         Scenario(
-            "100 MiB at 8 MiB/s per connection",
+            "100 MiB at 8 MiB/s per connection, 60 ms to first byte",
             small,
-            single_file(origin, small, slow=True),
+            single_file(origin, small, pace="slow-late"),
             (Promise("wall", "aria2", 1.0),),
         ),
+        Scenario(
+            "1000 HLS fragments of 200 KiB",
+            listed,
+            fragments(origin, listed, 1000),
+            (Promise("wall", "curl", 1.3), Promise("wall", "yt-dlp", 0.05)),
+            note="curl's fragments are not joined.",
+        ),
+        Scenario(
+            "1000 HLS fragments of 200 KiB, 60 ms to first byte, 16 connections",
+            listed,
+            fragments(origin, listed, 1000, pace="late"),
+            (Promise("wall", "curl", 1.05),),
+            note="curl's fragments are not joined.",
+        ),
     ]
-    if _joins_playlists(origin, listed):
-        promises = (Promise("wall", "curl", 1.3), Promise("wall", "yt-dlp", 0.05))
-        found.append(Scenario(f"{count} HLS fragments of 200 KiB", listed, fragments(origin, listed, count), promises))
-    return [_only(each, QUICK_PEERS) for each in found] if quick else found
+
+
+def file_system(folder: Path) -> str:
+    """What is mounted there, such as ``ext4``."""
+    asked = ["stat", "--file-system", "--format", "%T", str(folder)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or "the disk"
 
 
 def measure(origin: Origin, scenario: Scenario, repetitions: int) -> dict[str, Taken]:
@@ -88,39 +106,16 @@ def measure(origin: Origin, scenario: Scenario, repetitions: int) -> dict[str, T
     for repetition in range(repetitions):
         first = repetition % len(scenario.peers)
         for peer in [*scenario.peers[first:], *scenario.peers[:first]]:
-            cpu, wall = _once(origin, peer, scenario.served)
-            taken[peer.name].cpu.append(cpu)
-            taken[peer.name].wall.append(wall)
+            _once(origin, peer, peer.served or scenario.served, taken[peer.name])
     return taken
 
 
-def _joins_playlists(origin: Origin, listed: Served) -> bool:
-    """False for an engine built without fragments, which says so at once; any other failure ends the run later."""
-    peer = next(peer for peer in fragments(origin, listed, 0) if peer.name == CLIENT)
-    command = [*peer.command[:-1], str(origin.folder / "asked.ts")]
-    asked = subprocess.run(
-        command,
-        env={**os.environ, **peer.environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LONGEST_SECONDS,
-    )
-    return "not supported by the engine" not in asked.stderr
-
-
-def _only(scenario: Scenario, names: tuple[str, ...]) -> Scenario:
-    peers = [peer for peer in scenario.peers if peer.name in names]
-    return Scenario(scenario.name, scenario.served, peers, scenario.promises)
-
-
-def _once(origin: Origin, peer: Peer, served: Served) -> tuple[float, float]:
+def _once(origin: Origin, peer: Peer, served: Served, taken: Taken) -> None:
     """CPU (user + system, children included) and wall seconds of the whole process; a wrong file ends the run."""
-    out = origin.folder / "out"
+    out = peer.outputs[0].parent
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    errors = (origin.folder / "stderr").open("w+b")
-    with errors:
+    out.mkdir(parents=True)
+    with (origin.folder / "stderr").open("w+b") as errors:
         began = time.perf_counter()
         process = subprocess.Popen(
             peer.command, stdout=errors, stderr=errors, env={**os.environ, **peer.environment}, cwd=out
@@ -128,21 +123,39 @@ def _once(origin: Origin, peer: Peer, served: Served) -> tuple[float, float]:
         watchdog = threading.Timer(LONGEST_SECONDS, process.kill)
         watchdog.start()
         try:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            wall = time.perf_counter() - began
+            writes = _write_calls(process.pid)
             _, status, used = os.wait4(process.pid, 0)
         finally:
             watchdog.cancel()
-        wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
         said = errors.read().decode(errors="replace")[-500:]
     if process.returncode != 0:
         raise SystemExit(f"{peer.shown(origin)} ended with {process.returncode}: {said}")
+    if digest_of(peer.outputs) != served.sha256:
+        raise SystemExit(f"{peer.shown(origin)} left a wrong file for {served.name}")
+    shutil.rmtree(out)
+    taken.cpu.append(used.ru_utime + used.ru_stime)
+    taken.wall.append(wall)
+    taken.writes.append(writes)
+
+
+def digest_of(paths: Sequence[Path]) -> str:
+    """SHA-256 of the files joined in order."""
     digest = hashlib.sha256()
-    for path in peer.outputs:
+    for path in paths:
         with path.open("rb") as file:
             while block := file.read(MEBIBYTE):
                 digest.update(block)
-    if digest.hexdigest() != served.sha256:
-        raise SystemExit(f"{peer.shown(origin)} left a wrong file for {served.name}")
-    shutil.rmtree(out)
-    return used.ru_utime + used.ru_stime, wall
+    return digest.hexdigest()
+
+
+def _write_calls(pid: int) -> int:
+    """Write system calls of an ended process that nobody has waited for; 0 where the kernel does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("syscw")), 0)

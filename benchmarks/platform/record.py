@@ -53,7 +53,7 @@ class Figure:
         return f"{self.name:58} {self.median:9.3g} {self.unit:10} ({spread}){goal}"
 
 
-def machine() -> dict[str, Any]:
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     cpu = next((line.partition(":")[2].strip() for line in _read("/proc/cpuinfo") if line.startswith("model name")), "")
     memory = next((int(line.split()[1]) for line in _read("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return {
@@ -62,7 +62,7 @@ def machine() -> dict[str, Any]:
         "memory_mib": memory // 1024,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in packages},
         "load_before": os.getloadavg()[0],
     }
 

@@ -1,0 +1,1 @@
+"""Scripts around libraries that have no command of their own: ``SCRIPT URL CONNECTIONS FILE``."""
