@@ -1,7 +1,7 @@
 # V-Asset. `make run` serves it, `make test` proves it. Everything lives in .venv and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-python test-web lint generated web bench bench-engine bench-quick cluster load chaos fuzz kill clean
+.PHONY: help build run test test-rust test-python test-web lint generated web bench bench-engine bench-peers bench-quick cluster load chaos fuzz kill clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -56,16 +56,26 @@ generated: build $(VENV)/.dev ## write docs/configuration.md and the gRPC stubs 
 web: ## build the page into vasset/gateway/static (needs Node)
 	cd web && npm ci --no-audit --no-fund && npm run build
 
-bench: build $(VENV)/.dev ## every benchmark; writes docs/benchmarks.md
+bench: build $(VENV)/.dev bench-peers ## every benchmark; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.engine.tasks
+	$(BIN)/python -m benchmarks.engine.lies
+	$(BIN)/python -m benchmarks.engine.evict
 	$(BIN)/python -m benchmarks.platform
 	$(BIN)/python -m benchmarks.render
 
-bench-engine: build $(VENV)/.dev ## the engine against curl, aria2, hf_transfer, yt-dlp
+bench-engine: build $(VENV)/.dev bench-peers ## the engine against curl, aria2, axel, hf_transfer, yt-dlp, obstore, aiohttp
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.engine.tasks
+	$(BIN)/python -m benchmarks.engine.lies
+	$(BIN)/python -m benchmarks.engine.evict
 	$(BIN)/python -m benchmarks.render
 
-bench-quick: build $(VENV)/.dev ## two minutes; fails on a ratio, never on a time
+bench-peers: $(VENV)/.dev
+	@deploy/local/prepare peers "$(PYTHON)" "$(VENV)"
+
+bench-quick: build $(VENV)/.dev ## under two minutes; fails on a ratio, never on a time
+	@deploy/local/prepare origin "$(PYTHON)" "$(VENV)"
 	$(BIN)/python -m benchmarks.engine --quick
 
 cluster: build ## PostgreSQL, Redis, RabbitMQ and the five services on this machine
@@ -82,7 +92,7 @@ fuzz: ## the long form of the fuzz targets: make fuzz FUZZ_SECONDS=600
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) cargo test --release -p vasset-engine --test fuzz_short -- --nocapture
 
 kill: ## 200 kill -9 at random moments, each resumed and compared
-	KILLS=$(or $(KILLS),200) cargo test --release -p vasset-engine --features faultpoints --test kill -- --nocapture
+	$(PYTHON) -m benchmarks.engine.kill --kills $(or $(KILLS),200)
 
 clean: ## remove what builds made; downloads stay
 	rm -rf $(VENV) target web/node_modules $(ENGINE) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache

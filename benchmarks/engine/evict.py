@@ -2,28 +2,29 @@
 
     python -m benchmarks.engine.evict [--files 1000000] [--repetitions 5] [--folder DIR]
 
-Creates the files once (about 8 s a million in memory-backed storage), measures interleaved, removes them again and prints one
-JSON object. `find` asks the kernel about every file; the engine asks only about names the database does not know, on all cores.
+Creates the files once (about 8 s a million in memory-backed storage), measures interleaved, removes them again and keeps the
+figures in ``results/engine-evict.json``. `find` asks the kernel about every file; the engine asks only about names the database does not know, on all cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import resource
 import shutil
-import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.engine import record
+from benchmarks.platform.record import Figure
 from vasset import _engine
 
+DEFAULT_FILES = 1_000_000
 PER_FOLDER = 1000
+COMMAND = "python -m benchmarks.engine.evict"
 STRAYS = 100
 
 
@@ -54,7 +55,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, cpu() - processor
 
 
-def measure(root: Path, count: int, repetitions: int) -> dict[str, object]:
+def measure(root: Path, count: int, repetitions: int) -> list[Figure]:
     paths = create(root, count)
     known, strays = paths[STRAYS:], set(paths[:STRAYS])
     later = int(time.time()) + 3600
@@ -76,31 +77,31 @@ def measure(root: Path, count: int, repetitions: int) -> dict[str, object]:
         rows["find"].append(timed(by_find))
         rows["engine"].append(timed(by_engine))
         rows["engine_without_index"].append(timed(from_nothing))
-    ratios = [ours[0] / theirs[0] for ours, theirs in zip(rows["engine"], rows["find"], strict=True)]
-    return {
-        "files": count,
-        "repetitions": repetitions,
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, Linux {platform.release()}",
-        "command": " ".join(find).replace(str(root), "DIR"),
-        "wall_seconds": {name: round(statistics.median(row[0] for row in taken), 3) for name, taken in rows.items()},
-        "cpu_seconds": {name: round(statistics.median(row[1] for row in taken), 3) for name, taken in rows.items()},
-        "ratio_to_find": {
-            "median": round(statistics.median(ratios), 3),
-            "lowest": round(min(ratios), 3),
-            "highest": round(max(ratios), 3),
-        },
-    }
+    walls = {name: tuple(row[0] for row in taken) for name, taken in rows.items()}
+    ratios = tuple(ours / theirs for ours, theirs in zip(walls["engine"], walls["find"], strict=True))
+    by_name = {"find": f"{' '.join(find).replace(str(root), 'DIR')}", "engine": "find_unknown_files, all but 100 known",
+               "engine_without_index": "find_unknown_files, none known"}  # fmt: skip
+    figures = [Figure(f"{count:,} files: wall, vasset / find", "ratio", ratios, 0.5)]
+    for name, taken in rows.items():
+        figures.append(Figure(f"{count:,} files: wall, `{by_name[name]}`", "s", walls[name]))
+        figures.append(Figure(f"{count:,} files: CPU, `{by_name[name]}`", "s", tuple(row[1] for row in taken)))
+    return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=DEFAULT_FILES)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm") if Path("/dev/shm").is_dir() else None)
     arguments = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="vasset-evict-", dir=arguments.folder))
+    where = record.circumstances()
     try:
-        print(json.dumps(measure(root, arguments.files, arguments.repetitions), indent=2))
+        figures = measure(root, arguments.files, arguments.repetitions)
+        for figure in figures:
+            print(figure.line())
+        if arguments.files == DEFAULT_FILES:
+            record.save_campaign("evict", figures, COMMAND, where)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

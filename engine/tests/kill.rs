@@ -1,6 +1,7 @@
 //! `kill -9` at random moments and at named places: the file comes out equal, and little is fetched again.
 //!
-//! `KILLS=200 cargo test --release --features faultpoints --test kill` is the long form (`make kill`).
+//! `KILLS=200 cargo test --release --features faultpoints --test kill` is the long form (`make kill`); with
+//! `KILL_REPORT=FILE` it writes one line a kill there: bytes on disk when it died, bytes believed afterwards.
 
 mod support;
 
@@ -110,6 +111,7 @@ fn killed_at_random_moments_it_goes_on_and_ends_with_equal_bytes() {
     let origin = origin_of(file);
     let mut killed = 0;
     let mut round = 0;
+    let mut report = String::new();
     while killed < kills {
         round += 1;
         let folder = tempfile::tempdir().unwrap();
@@ -124,6 +126,7 @@ fn killed_at_random_moments_it_goes_on_and_ends_with_equal_bytes() {
                 "killed with {before} bytes on disk, {} were believed afterwards",
                 words.resumed
             );
+            note(&mut report, before, words.resumed);
             before = words.downloaded;
             if let Some(ending) = words.ending {
                 assert_eq!(ending, expected);
@@ -135,10 +138,21 @@ fn killed_at_random_moments_it_goes_on_and_ends_with_equal_bytes() {
         if !target.exists() {
             let words = listen(&mut start(&origin.url("/f"), &target, None), u64::MAX);
             assert!(words.resumed + MOST_FETCHED_AGAIN >= before);
+            note(&mut report, before, words.resumed);
             assert_eq!(words.ending.as_deref(), Some(expected.as_str()));
         }
         assert_eq!(digest(&std::fs::read(&target).unwrap()), expected);
         assert!(!part_of(&target).exists());
+    }
+    if let Ok(path) = std::env::var("KILL_REPORT") {
+        std::fs::write(path, report).unwrap();
+    }
+}
+
+/// One line of the report; the first start of a file follows no kill.
+fn note(report: &mut String, before: u64, believed: u64) {
+    if before > 0 {
+        report.push_str(&format!("{before} {believed}\n"));
     }
 }
 
