@@ -455,13 +455,8 @@ impl Job<'_> {
         let (part, durable) = (self.part.clone(), self.request.durable);
         let published = tokio::task::spawn_blocking(move || {
             part.publish(durable)?;
-            let journal = crate::journal::journal_path(part.target());
-            match std::fs::remove_file(&journal) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                    Err(Error::storage("remove the journal", &journal, &cause))
-                }
-                _ => Ok(()),
-            }
+            crate::journal::discard(part.target());
+            Ok(())
         });
         published.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
     }

@@ -2,6 +2,9 @@
 //! Compiled in builds with debug assertions and with the feature `faultpoints`; in a release a faultpoint is nothing at
 //! all.
 //!
+//! `VASSET_FAIL_DISK=12:28` makes the twelfth operation on the disk, and every one after it, fail with error 28 (ENOSPC);
+//! `12:5:1` only the twelfth with error 5 (EIO).
+//!
 //! K6 after a write of data, before the journal knows · K7 after a journal record · K8 before the publishing rename ·
 //! K9 after it, before the folder is synced and the journal removed.
 
@@ -35,4 +38,32 @@ pub fn pass(name: &str) {
     {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
+}
+
+/// How many operations [`disk`] has seen, in a build with faultpoints and a process where `VASSET_FAIL_DISK` is set.
+pub static DISK_OPERATIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// Stands before every operation that changes the disk: fails as the disk would, if `VASSET_FAIL_DISK` says so.
+#[cfg(any(debug_assertions, feature = "faultpoints"))]
+pub fn disk() -> std::io::Result<()> {
+    use std::sync::OnceLock;
+    use std::sync::atomic::Ordering;
+    static CHOSEN: OnceLock<Option<(u64, i32, u64)>> = OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| {
+        let text = std::env::var("VASSET_FAIL_DISK").ok()?;
+        let mut numbers = text.split(':');
+        let first = numbers.next()?.parse().ok()?;
+        let error = numbers.next()?.parse().ok()?;
+        Some((first, error, numbers.next().and_then(|times| times.parse().ok()).unwrap_or(u64::MAX)))
+    });
+    let Some((first, error, times)) = *chosen else { return Ok(()) };
+    let passing = DISK_OPERATIONS.fetch_add(1, Ordering::Relaxed) + 1;
+    if passing >= first && passing - first < times { Err(std::io::Error::from_raw_os_error(error)) } else { Ok(()) }
+}
+
+/// In a release the disk fails by itself.
+#[cfg(not(any(debug_assertions, feature = "faultpoints")))]
+#[inline(always)]
+pub fn disk() -> std::io::Result<()> {
+    Ok(())
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Error, Result};
+use crate::faultpoint::disk;
 use crate::hash::{GROUP_BYTES, Proof, ProofKind};
 use crate::plan::{MAX_BYTES, group_count};
 use crate::sink::{PartFile, with_suffix};
@@ -71,8 +72,9 @@ impl Journal {
     pub fn open(part: &PartFile) -> Result<(Self, Option<Recovered>)> {
         let path = with_suffix(part.target(), ".part.j");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))
-            .map_err(|cause| Error::storage("create the journal", &path, &cause.into()))?;
+        let file = disk()
+            .and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))?))
+            .map_err(|cause| Error::storage("create the journal", &path, &cause))?;
         let mut file = File::from(file);
         let mut bytes = Vec::new();
         let limit = HEADER_BYTES as u64 + (MAX_BYTES / GROUP_BYTES) * 44;
@@ -105,8 +107,10 @@ impl Journal {
     pub fn begin(&mut self, part: &PartFile, identity: &Identity) -> Result<()> {
         let (device, inode) = part.identity()?;
         let header = Header { boot: boot_id(), device, inode, identity: identity.clone() };
-        self.file.set_len(0).map_err(|cause| self.failed("empty the journal", &cause))?;
-        self.file.write_all_at(&header.encode(), 0).map_err(|cause| self.failed("begin the journal", &cause))?;
+        let emptied = disk().and_then(|()| self.file.set_len(0));
+        emptied.map_err(|cause| self.failed("empty the journal", &cause))?;
+        let begun = disk().and_then(|()| self.file.write_all_at(&header.encode(), 0));
+        begun.map_err(|cause| self.failed("begin the journal", &cause))?;
         self.end = HEADER_BYTES as u64;
         Ok(())
     }
@@ -114,19 +118,20 @@ impl Journal {
     /// Records consecutive groups that have been written.
     pub fn append(&mut self, first: u32, proofs: &[Proof]) -> Result<()> {
         let record = encode_record(first, proofs);
-        self.file.write_all_at(&record, self.end).map_err(|cause| self.failed("append to the journal", &cause))?;
+        let appended = disk().and_then(|()| self.file.write_all_at(&record, self.end));
+        appended.map_err(|cause| self.failed("append to the journal", &cause))?;
         self.end += record.len() as u64;
         Ok(())
     }
 
     /// Makes the records survive a power cut; the data must have been synced before.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|cause| self.failed("sync the journal", &cause))
+        disk().and_then(|()| self.file.sync_data()).map_err(|cause| self.failed("sync the journal", &cause))
     }
 
     /// Removes the journal: its file is complete, or its bytes are worthless.
     pub fn remove(&self) -> Result<()> {
-        match std::fs::remove_file(&self.path) {
+        match disk().and_then(|()| std::fs::remove_file(&self.path)) {
             Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
                 Err(self.failed("remove the journal", &cause))
             }
@@ -142,6 +147,12 @@ impl Journal {
 /// Where the journal of `target` is.
 pub fn journal_path(target: &Path) -> PathBuf {
     with_suffix(target, ".part.j")
+}
+
+/// Removes the journal of a published file. The file has its name and is right: a disk that refuses this leaves litter
+/// that no later download believes (its part file is another one), and no failure.
+pub fn discard(target: &Path) {
+    let _ = disk().and_then(|()| std::fs::remove_file(journal_path(target)));
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -189,13 +189,8 @@ fn verify(request: &Request, writer: &mut Writer, size: u64, digests: &[(Algorit
 async fn publish(part: Arc<PartFile>, durable: bool) -> Result<()> {
     let published = tokio::task::spawn_blocking(move || {
         part.publish(durable)?;
-        let journal = crate::journal::journal_path(part.target());
-        match std::fs::remove_file(&journal) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::storage("remove the journal", &journal, &cause))
-            }
-            _ => Ok(()),
-        }
+        crate::journal::discard(part.target());
+        Ok(())
     });
     published.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
 }

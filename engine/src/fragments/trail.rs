@@ -20,6 +20,7 @@ use rustix::fs::{Mode, OFlags};
 use super::coalesce::JoinedRequest;
 use super::fragment::KeySource;
 use crate::error::{Error, Result, shown};
+use crate::faultpoint::disk;
 use crate::journal::journal_path;
 use crate::sink::PartFile;
 
@@ -53,8 +54,9 @@ impl Trail {
     pub(super) fn open(part: &PartFile, list_digest: &[u8; 32]) -> Result<(Self, Option<Mark>)> {
         let path = journal_path(part.target());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))
-            .map_err(|cause| Error::storage("create the journal", &path, &cause.into()))?;
+        let file = disk()
+            .and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))?))
+            .map_err(|cause| Error::storage("create the journal", &path, &cause))?;
         let mut file = File::from(file);
         let mut bytes = Vec::new();
         Read::by_ref(&mut file)
@@ -76,15 +78,18 @@ impl Trail {
             trail.end += (believed.len() * RECORD_BYTES) as u64;
             return Ok((trail, believed.last().copied()));
         }
-        trail.file.set_len(0).map_err(|cause| trail.failed("empty the journal", &cause))?;
-        trail.file.write_all_at(&header, 0).map_err(|cause| trail.failed("begin the journal", &cause))?;
+        let emptied = disk().and_then(|()| trail.file.set_len(0));
+        emptied.map_err(|cause| trail.failed("empty the journal", &cause))?;
+        let begun = disk().and_then(|()| trail.file.write_all_at(&header, 0));
+        begun.map_err(|cause| trail.failed("begin the journal", &cause))?;
         Ok((trail, None))
     }
 
     /// Records bytes that have been written.
     pub(super) fn append(&mut self, mark: &Mark) -> Result<()> {
         let record = encode_record(mark);
-        self.file.write_all_at(&record, self.end).map_err(|cause| self.failed("append to the journal", &cause))?;
+        let appended = disk().and_then(|()| self.file.write_all_at(&record, self.end));
+        appended.map_err(|cause| self.failed("append to the journal", &cause))?;
         self.end += RECORD_BYTES as u64;
         crate::faultpoint!("K7");
         Ok(())
@@ -93,7 +98,8 @@ impl Trail {
     /// Forgets every mark: the bytes are worthless.
     pub(super) fn forget(&mut self) -> Result<()> {
         self.end = HEADER_BYTES as u64;
-        self.file.set_len(self.end).map_err(|cause| self.failed("shorten the journal", &cause))
+        let shortened = disk().and_then(|()| self.file.set_len(self.end));
+        shortened.map_err(|cause| self.failed("shorten the journal", &cause))
     }
 
     fn failed(&self, what: &'static str, cause: &std::io::Error) -> Error {

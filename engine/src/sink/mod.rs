@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFl
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::faultpoint::disk;
 
 /// `<target>.part`, locked against every other process and handle.
 #[derive(Debug)]
@@ -47,8 +48,9 @@ impl PartFile {
                 Err(cause) => return Err(Error::storage("look for", target, &cause.into())),
             }
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let file = rustix::fs::openat(&folder, part_name, flags, Mode::from_raw_mode(0o644))
-                .map_err(|cause| Error::storage("create", &path, &cause.into()))?;
+            let file = disk()
+                .and_then(|()| Ok(rustix::fs::openat(&folder, part_name, flags, Mode::from_raw_mode(0o644))?))
+                .map_err(|cause| Error::storage("create", &path, &cause))?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Err(Error::journal_locked(path)),
@@ -90,6 +92,7 @@ impl PartFile {
         if total == 0 {
             return Ok(());
         }
+        disk().map_err(|cause| Error::storage("reserve room for", &self.path, &cause))?;
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, total) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
             Err(cause) => Err(Error::storage("reserve room for", &self.path, &cause.into())),
@@ -98,12 +101,16 @@ impl PartFile {
 
     /// Cuts or extends the file.
     pub fn set_length(&self, total: u64) -> Result<()> {
-        self.file.set_len(total).map_err(|cause| Error::storage("set the length of", &self.path, &cause))
+        disk()
+            .and_then(|()| self.file.set_len(total))
+            .map_err(|cause| Error::storage("set the length of", &self.path, &cause))
     }
 
     /// Writes all of `bytes` at `offset`.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.file.write_all_at(bytes, offset).map_err(|cause| Error::storage("write to", &self.path, &cause))
+        disk()
+            .and_then(|()| self.file.write_all_at(bytes, offset))
+            .map_err(|cause| Error::storage("write to", &self.path, &cause))
     }
 
     /// Fills `buffer` from `offset`.
@@ -115,12 +122,13 @@ impl PartFile {
     pub fn publish(&self, durable: bool) -> Result<()> {
         let failed = |what: &'static str, cause: Errno| Error::storage(what, &self.target, &cause.into());
         if durable {
-            self.file.sync_all().map_err(|cause| Error::storage("sync", &self.path, &cause))?;
+            disk().and_then(|()| self.file.sync_all()).map_err(|cause| Error::storage("sync", &self.path, &cause))?;
         }
         crate::faultpoint!("K8");
         let (Some(from), Some(to)) = (self.path.file_name(), self.target.file_name()) else {
             return Err(Error::InvalidRequest("the target names no file".to_owned()));
         };
+        disk().map_err(|cause| Error::storage("publish", &self.target, &cause))?;
         match rustix::fs::renameat_with(&self.folder, from, &self.folder, to, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(Error::target_exists(&self.target)),
@@ -145,10 +153,11 @@ impl PartFile {
 
     fn sync_folder(&self) -> Result<()> {
         // `O_PATH` descriptors cannot be synced.
-        let folder = rustix::fs::openat(&self.folder, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        folder
-            .and_then(|folder| rustix::fs::fsync(&folder))
-            .map_err(|cause| Error::storage("sync the folder of", &self.target, &cause.into()))
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        disk()
+            .and_then(|()| Ok(rustix::fs::openat(&self.folder, ".", flags, Mode::empty())?))
+            .and_then(|folder| Ok(rustix::fs::fsync(&folder)?))
+            .map_err(|cause| Error::storage("sync the folder of", &self.target, &cause))
     }
 }
 
