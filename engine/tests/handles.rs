@@ -2,15 +2,18 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::download::Lab;
 use support::file::bytes;
 use support::origin::{Origin, Request as Seen, Wire, honest_head};
+use support::playlist::playlist;
 use vasset_engine::error::Error;
 use vasset_engine::hash::Algorithm;
 use vasset_engine::progress::State;
-use vasset_engine::request::Request;
+use vasset_engine::request::{Request, Source};
 
 const ETAG: Option<&str> = Some("\"v1\"");
 
@@ -71,23 +74,81 @@ fn a_second_task_on_the_same_target_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn cancelling_is_over_within_50_milliseconds_and_the_next_attempt_goes_on() {
+fn a_cancelled_task_says_so_and_the_next_attempt_goes_on() {
     let lab = Lab::new();
     let file = contents();
     let origin = stalling(file.clone());
     let handle = lab.engine.submit(lab.request(&origin.url("/f"))).unwrap();
     eventually("a group is on disk", || handle.snapshot().downloaded >= 1 << 20);
-    let told = Instant::now();
     handle.cancel();
     let outcome = handle.wait(Some(Duration::from_secs(20))).unwrap();
-    // Generous for a machine that runs ten other tests; the benchmark measures the promise itself.
-    assert!(told.elapsed() < Duration::from_millis(500), "{:?}", told.elapsed());
     assert!(matches!(outcome, Err(Error::Cancelled)));
     assert_eq!(handle.snapshot().state, State::Cancelled);
     let honest = Origin::serving(file.clone(), ETAG);
     let outcome = lab.fetch(&honest.url("/f")).unwrap();
     assert!(outcome.resumed_bytes >= 1 << 19, "{}", outcome.resumed_bytes);
     assert_eq!(std::fs::read(lab.target()).unwrap(), file);
+}
+
+/// Sends bytes of every file and fragment as fast as they are read; a playlist names four fragments.
+fn flowing(answering: Arc<AtomicUsize>) -> Origin {
+    const LENGTH: usize = 256 << 20;
+    let piece = bytes(8, 64 << 10);
+    Origin::start(move |request, wire| {
+        if request.target == "/i.m3u8" {
+            return wire.serve(request, playlist(4).as_bytes(), None);
+        }
+        answering.fetch_add(1, Ordering::SeqCst);
+        wire.send(honest_head(request, LENGTH, ETAG));
+        for _ in (0..request.span(LENGTH).len()).step_by(piece.len()) {
+            if !wire.is_open() {
+                break;
+            }
+            wire.send(&piece);
+        }
+        answering.fetch_sub(1, Ordering::SeqCst);
+    })
+}
+
+/// Name, length and time of the last write of whatever a task has left.
+fn traces(lab: &Lab) -> Vec<(std::ffi::OsString, u64, std::time::SystemTime)> {
+    let folder = std::fs::read_dir(lab.target().parent().unwrap()).unwrap();
+    let mut traces: Vec<_> = folder
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name(), entry.metadata().unwrap()))
+        .map(|(name, about)| (name, about.len(), about.modified().unwrap()))
+        .collect();
+    traces.sort();
+    traces
+}
+
+#[test]
+fn after_a_cancel_is_over_no_byte_is_read_or_written_and_it_is_over_within_50_milliseconds() {
+    let answering = Arc::new(AtomicUsize::new(0));
+    let origin = flowing(answering.clone());
+    let mut times = Vec::new();
+    for round in 0..24 {
+        let lab = Lab::new();
+        let url = origin.url("/i.m3u8");
+        let mut request = lab.request(&origin.url("/f"));
+        request.connections = Some([1, 4, 16][round % 3]);
+        if round % 4 == 3 {
+            request.source = Source::Hls { url };
+        }
+        let handle = lab.engine.submit(request).unwrap();
+        eventually("bytes flow", || handle.snapshot().downloaded >= 1 << 20);
+        let told = Instant::now();
+        handle.cancel();
+        assert!(matches!(handle.wait(Some(Duration::from_secs(20))).unwrap(), Err(Error::Cancelled)));
+        times.push(told.elapsed());
+        let (left, received) = (traces(&lab), handle.snapshot().downloaded);
+        eventually("the origin sees every connection closed", || answering.load(Ordering::SeqCst) == 0);
+        assert_eq!((traces(&lab), handle.snapshot().downloaded), (left, received), "something was written afterwards");
+        assert!(!lab.target().exists());
+    }
+    // The median, because this machine runs other tests too; the benchmark publishes the 99th percentile.
+    times.sort();
+    assert!(times[times.len() / 2] <= Duration::from_millis(50), "{times:?}");
 }
 
 #[test]

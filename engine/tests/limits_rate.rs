@@ -65,6 +65,23 @@ async fn a_task_limit_holds_within_two_percent_over_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_window_of_five_seconds_holds_while_the_limit_changes_under_running_tasks() {
+    let limits = RateLimits::new();
+    let mut readers = Readers::default();
+    for _ in 0..6 {
+        readers.add(limits.task("origin", None, 1), 3);
+    }
+    for rate in [4_000_000, 20_000_000, 500_000, 9_000_000] {
+        limits.set_global(Some(rate));
+        // One quantum may have been granted at the old rate.
+        readers.run(1).await;
+        let shares = readers.run(5).await;
+        assert_within(shares.iter().sum(), (rate * 5) as f64, 0.02);
+        assert!(jain(&shares) >= 0.95, "{rate}: {shares:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_narrowest_of_global_host_and_task_decides() {
     let limits = RateLimits::new();
     limits.set_global(Some(9_000_000));

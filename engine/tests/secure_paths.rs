@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use support::download::Lab;
 use support::file::bytes;
 use support::origin::Origin;
@@ -98,6 +98,45 @@ fn fetches_over_both_versions_of_tls() {
         let port = serve_tls(authority.server("127.0.0.1", &[version]), file.clone(), Ending::Length);
         lab.assert_holds(lab.fetch(&format!("https://127.0.0.1:{port}/f")), &file);
         assert!(lab.target().exists());
+    }
+}
+
+/// Serves `file` to every connection and closes it; how the handshakes went.
+fn serve_counting(config: Arc<ServerConfig>, file: Vec<u8>) -> (u16, Arc<Mutex<Vec<HandshakeKind>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let kinds: Arc<Mutex<Vec<HandshakeKind>>> = Arc::default();
+    let seen = kinds.clone();
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().map_while(Result::ok) {
+            let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), tcp);
+            if read_head(&mut tls).is_empty() {
+                continue;
+            }
+            seen.lock().unwrap().extend(tls.conn.handshake_kind());
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len());
+            let _ = tls.write_all(head.as_bytes()).and_then(|()| tls.write_all(&file)).and_then(|()| tls.flush());
+            tls.conn.send_close_notify();
+            let _ = tls.flush();
+        }
+    });
+    (port, kinds)
+}
+
+#[test]
+fn later_connections_resume_the_session_of_the_first() {
+    let authority = Authority::new();
+    let file = bytes(3, 300_001);
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let (lab, _ca) = trusting(&authority);
+        let (port, kinds) = serve_counting(authority.server("127.0.0.1", &[version]), file.clone());
+        for _ in 0..4 {
+            lab.assert_holds(lab.fetch(&format!("https://127.0.0.1:{port}/f")), &file);
+            std::fs::remove_file(lab.target()).unwrap();
+        }
+        let kinds = kinds.lock().unwrap().clone();
+        assert_eq!(kinds[0], HandshakeKind::Full);
+        assert!(kinds[1..].iter().all(|kind| *kind == HandshakeKind::Resumed), "{version:?}: {kinds:?}");
     }
 }
 
