@@ -66,7 +66,7 @@ def run(origin: Origin) -> int:
 def _beyond_start(taken: dict[str, Taken], metric: str) -> float:
     """(ours - our start) / curl's by repetition, their median."""
     rows = zip(*(getattr(taken[name], metric) for name in (CLIENT, START, "curl")), strict=True)
-    return statistics.median((ours - start) / curl for ours, start, curl in rows)
+    return float(statistics.median((ours - start) / curl for ours, start, curl in rows))
 
 
 def _of(peers: list[Peer], *names: str) -> list[Peer]:

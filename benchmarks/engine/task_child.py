@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,7 @@ def cancels(urls: list[str], folder: Path, count: int, seed: int) -> dict[str, A
     for number in range(count):
         target = folder / f"{number}.mp4"
         handle = started.submit(request(chance.choice(urls), target, connections=chance.choice((1, 4, 16))))
-        wanted = chance.randrange(1, 24 << 20)
-        _until(lambda handle=handle, wanted=wanted: handle.snapshot().downloaded_bytes >= wanted or handle.done())
+        _until(partial(_has_received, handle, chance.randrange(1, 24 << 20)))
         if handle.done():
             raise SystemExit("a download ended before it could be cancelled")
         told = time.perf_counter()
@@ -139,6 +139,10 @@ def rates(url: str, folder: Path, count: int, asked: list[int], seconds: float) 
         jain.append(sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares)))
     started.close()
     return {"achieved": achieved, "jain": jain}
+
+
+def _has_received(handle: Handle, wanted: int) -> bool:
+    return handle.snapshot().downloaded_bytes >= wanted or handle.done()
 
 
 def _until(is_so: Callable[[], bool]) -> None:
@@ -177,7 +181,10 @@ def _memory_kib(field: str) -> int:
 
 def main(mode: str, given: dict[str, Any]) -> None:
     given["folder"] = Path(given["folder"])
-    found = asyncio.run(tasks(**given)) if mode == "tasks" else {"cancels": cancels, "rates": rates}[mode](**given)
+    if mode == "tasks":
+        found = asyncio.run(tasks(**given))
+    else:
+        found = cancels(**given) if mode == "cancels" else rates(**given)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

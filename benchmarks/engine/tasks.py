@@ -35,6 +35,8 @@ def child(mode: str, **given: Any) -> dict[str, Any]:
     """What a fresh process found out."""
     command = [sys.executable, "-m", "benchmarks.engine.task_child", mode, json.dumps(given)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    for left in Path(given["folder"]).iterdir():
+        left.unlink()
     if ended.returncode != 0:
         raise SystemExit(f"{mode} failed: {ended.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(ended.stdout)
@@ -114,14 +116,9 @@ def main() -> int:
         out = Path(folder) / "out"
         out.mkdir()
         figures: list[Figure] = []
-        for measured in (
-            lambda: many_tasks(origin, out, repetitions),
-            lambda: cancelling(origin, out, repetitions, 20 if options.quick else CANCELS),
-            lambda: limits(origin, out),
-        ):
-            figures += measured()
-            for left in out.iterdir():
-                left.unlink()
+        figures += many_tasks(origin, out, repetitions)
+        figures += cancelling(origin, out, repetitions, 20 if options.quick else CANCELS)
+        figures += limits(origin, out)
     for figure in figures:
         print(figure.line())
     if not options.quick:
