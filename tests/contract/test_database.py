@@ -118,7 +118,7 @@ async def test_a_full_disk_under_the_database_is_called_so(tmp_path: Path) -> No
     database = open_database(f"sqlite+aiosqlite:///{tmp_path / 'small.db'}", pool_size=1)
     async with database.write() as transaction:
         await transaction.execute(text("CREATE TABLE heap (x BLOB)"))
-    async with database.read() as transaction:
+    async with database.write() as transaction:
         pages = (await transaction.execute(text("PRAGMA page_count"))).scalar_one()
         await transaction.execute(text(f"PRAGMA max_page_count={pages + 2}"))
     with pytest.raises(DiskFull):

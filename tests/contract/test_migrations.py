@@ -30,7 +30,7 @@ async def emptied(database_url: str) -> AsyncIterator[Database]:
         yield database
         async with database.write() as transaction:
             await transaction.execute(text("DROP TABLE IF EXISTS alembic_version"))
-            await transaction.connection.run_sync(metadata.drop_all)
+        await database.overhaul(metadata.drop_all)
         await migrate(database)
 
 
@@ -38,8 +38,7 @@ async def tables(database: Database) -> set[str]:
     def names(connection: Connection) -> set[str]:
         return set(inspect(connection).get_table_names()) - {"alembic_version"}
 
-    async with database.read() as transaction:
-        return await transaction.connection.run_sync(names)
+    return await database.inspect(names)
 
 
 async def drift(database: Database) -> list[Any]:
@@ -47,8 +46,7 @@ async def drift(database: Database) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, metadata))
 
-    async with database.read() as transaction:
-        return await transaction.connection.run_sync(compare)
+    return await database.inspect(compare)
 
 
 async def test_from_empty_up_the_schema_is_what_the_code_believes(emptied: Database) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.dialect import insert_if_absent
@@ -15,6 +15,10 @@ from vasset.adapters.db.tables import invitations, milestones, user_sessions, us
 from vasset.domain.errors import Conflict, EmailTaken, NotFound, RegistrationClosed
 from vasset.domain.ports import Account
 from vasset.domain.user import Role, User
+
+# Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
+_BY_EMAIL = select(users).where(users.c.email == bindparam("wanted"))
+_BY_ID = select(users).where(users.c.id == bindparam("wanted"))
 
 
 class SqlAccounts(SqlSessions):
@@ -44,10 +48,10 @@ class SqlAccounts(SqlSessions):
             return user_from(row)
 
     async def find(self, email: str) -> Account | None:
-        return await self._account(users.c.email == email)
+        return await self._account(_BY_EMAIL, email)
 
     async def account(self, user_id: int) -> Account | None:
-        return await self._account(users.c.id == user_id)
+        return await self._account(_BY_ID, user_id)
 
     async def set_password(self, user_id: int, password_hash: str) -> None:
         async with self._database.write() as transaction:
@@ -91,9 +95,9 @@ class SqlAccounts(SqlSessions):
                 )
             )
 
-    async def _account(self, which: Any) -> Account | None:
+    async def _account(self, which: Any, wanted: str | int) -> Account | None:
         async with self._database.glance() as transaction:
-            row = (await transaction.execute(select(users).where(which))).one_or_none()
+            row = (await transaction.execute(which, {"wanted": wanted})).one_or_none()
         return None if row is None else Account(user_from(row), row.password_hash)
 
 

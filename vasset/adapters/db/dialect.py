@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Executable, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vasset.adapters.db.database import Transaction
@@ -15,6 +16,12 @@ async def insert_if_absent(transaction: Transaction, table: Table, values: dict[
 
     On PostgreSQL this waits for a concurrent transaction that is inserting the same key, so the answer is final.
     """
-    insert = sqlite.insert if transaction.connection.dialect.name == "sqlite" else postgresql.insert
-    result = await transaction.execute(insert(table).values(values).on_conflict_do_nothing())
+    statement = _insert_if_absent(table, transaction.is_sqlite)
+    result = await transaction.execute(statement, values)
     return bool(result.rowcount == 1)
+
+
+@cache
+def _insert_if_absent(table: Table, is_sqlite: bool) -> Executable:
+    insert = sqlite.insert if is_sqlite else postgresql.insert
+    return insert(table).on_conflict_do_nothing()

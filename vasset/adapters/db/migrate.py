@@ -33,20 +33,12 @@ async def migrate(database: Database, target: str = HEAD) -> None:
     """Upgrade or downgrade to ``target``, in one transaction. Raises ``SchemaMismatch``, ``DependencyDown``."""
     if target == HEAD and await revision_of(database) == HEAD:
         return
-    async with database.write() as transaction:
-        if database.is_sqlite:
-            # Copying a table drops the old one; foreign keys are checked when the transaction ends instead.
-            await transaction.execute(text("PRAGMA defer_foreign_keys=ON"))
-        else:
-            await transaction.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-            await transaction.execute(text("SET LOCAL statement_timeout = 0"))
-        await transaction.connection.run_sync(_run, target)
+    await database.overhaul(lambda connection: _run(connection, target))
 
 
 async def revision_of(database: Database) -> str | None:
     """The schema's version, or None for an empty database."""
-    async with database.read() as transaction:
-        return await transaction.connection.run_sync(_revision)
+    return await database.inspect(_revision)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -60,6 +52,12 @@ def _run(connection: Connection, target: str) -> None:
     from alembic import command
     from alembic.script import ScriptDirectory
 
+    if connection.dialect.name == "sqlite":
+        # Copying a table drops the old one; foreign keys are checked when the transaction ends instead.
+        connection.execute(text("PRAGMA defer_foreign_keys=ON"))
+    else:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
     config = alembic_config()
     current = _revision(connection)
     known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]  # newest first

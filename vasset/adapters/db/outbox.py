@@ -15,6 +15,7 @@ from vasset.domain.ports import OutboxMessage
 from vasset.telemetry.redaction import redact_url
 
 RELAY_SECONDS = 30.0
+_ADD = insert(outbox)
 
 
 async def add_wake_up(transaction: Transaction, row: Any) -> None:
@@ -44,9 +45,8 @@ def body_of(row: Any, url: str) -> dict[str, Any]:
 
 
 async def _add(transaction: Transaction, routing_key: str, task_id: str, body: dict[str, Any]) -> None:
-    await transaction.execute(
-        insert(outbox).values(routing_key=routing_key, task_id=task_id, body=body, created_at=transaction.now)
-    )
+    message = {"routing_key": routing_key, "task_id": task_id, "body": body, "created_at": transaction.now}
+    await transaction.execute(_ADD, message)
 
 
 class SqlOutbox:

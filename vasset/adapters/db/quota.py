@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import and_, case, insert, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, case, insert, or_, select, update
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.dialect import insert_if_absent
@@ -29,6 +29,32 @@ def end_of(day: date) -> datetime:
     return start_of(day + timedelta(days=1))
 
 
+# Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
+# A clock that stepped back must not open the same day twice: a stored day in the future counts as today.
+_TODAY = bindparam("today", type_=user_quotas.c.day.type)
+_SAME_DAY = user_quotas.c.day >= _TODAY
+_LIMIT = bindparam("limit", type_=Integer())
+_TAKE_UNIT = (
+    update(user_quotas)
+    .where(
+        user_quotas.c.user_id == bindparam("of_user"),
+        or_(and_(_SAME_DAY, user_quotas.c.daily_used < _LIMIT), and_(~_SAME_DAY, _LIMIT > 0)),
+    )
+    .values(
+        daily_used=case((_SAME_DAY, user_quotas.c.daily_used + 1), else_=1),
+        day=case((_SAME_DAY, user_quotas.c.day), else_=_TODAY),
+        reset_at=case(
+            (_SAME_DAY, user_quotas.c.reset_at), else_=bindparam("ends_at", type_=user_quotas.c.reset_at.type)
+        ),
+        daily_limit=_LIMIT,
+        updated_at=bindparam("now"),
+    )
+    .returning(user_quotas.c.day)
+)
+_ADD_ENTRY = insert(quota_ledger)
+_QUOTA = select(user_quotas).where(user_quotas.c.user_id == bindparam("of_user"))
+
+
 async def debit(transaction: Transaction, *, user_id: int, daily_limit: int, task_id: str, n: int) -> date:
     """Take one unit of today and answer the day. Locks the user's row until the end of the transaction.
 
@@ -41,22 +67,9 @@ async def debit(transaction: Transaction, *, user_id: int, daily_limit: int, tas
         "reset_at": end_of(today), "updated_at": now,
     }  # fmt: skip
     await insert_if_absent(transaction, user_quotas, start)
-    # A clock that stepped back must not open the same day twice: a stored day in the future counts as today.
-    same_day = user_quotas.c.day >= today
     taken = await transaction.execute(
-        update(user_quotas)
-        .where(
-            user_quotas.c.user_id == user_id,
-            or_(and_(same_day, user_quotas.c.daily_used < daily_limit), and_(~same_day, daily_limit > 0)),  # type: ignore[arg-type]
-        )
-        .values(
-            daily_used=case((same_day, user_quotas.c.daily_used + 1), else_=1),
-            day=case((same_day, user_quotas.c.day), else_=today),
-            reset_at=case((same_day, user_quotas.c.reset_at), else_=end_of(today)),
-            daily_limit=daily_limit,
-            updated_at=now,
-        )
-        .returning(user_quotas.c.day)
+        _TAKE_UNIT,
+        {"of_user": user_id, "today": today, "limit": daily_limit, "ends_at": end_of(today), "now": now},
     )
     day: date | None = taken.scalar_one_or_none()
     if day is None:
@@ -65,9 +78,8 @@ async def debit(transaction: Transaction, *, user_id: int, daily_limit: int, tas
             f"today's {daily_limit} downloads are used up; the next are possible from {reset_at:%Y-%m-%d %H:%M} UTC",
             retry_after_seconds=max(1.0, (reset_at - now).total_seconds()),
         )
-    await transaction.execute(
-        insert(quota_ledger).values(user_id=user_id, task_id=task_id, kind="debit", n=n, day=day, created_at=now)
-    )
+    entry = {"user_id": user_id, "task_id": task_id, "kind": "debit", "n": n, "day": day, "created_at": now}
+    await transaction.execute(_ADD_ENTRY, entry)
     return day
 
 
@@ -88,7 +100,7 @@ async def refund(transaction: Transaction, *, user_id: int, task_id: str, n: int
 
 async def read_quota(transaction: Transaction, *, user_id: int, daily_limit: int) -> Quota:
     """Today's numbers, under the limit that applies now."""
-    row = (await transaction.execute(select(user_quotas).where(user_quotas.c.user_id == user_id))).one_or_none()
+    row = (await transaction.execute(_QUOTA, {"of_user": user_id})).one_or_none()
     today = day_of(transaction.now)
     if row is None or row.day < today:
         return Quota(daily_limit, 0, end_of(today))

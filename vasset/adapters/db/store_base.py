@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import Select, and_, bindparam, select, update
 
 from vasset.adapters.db.database import Database, Transaction
 from vasset.adapters.db.outbox import add_wake_up
@@ -19,6 +20,17 @@ from vasset.domain.user import Role
 
 UNKNOWN_TASK = "there is no such download, or it belongs to somebody else"
 UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RETRY, TaskStatus.RUNNING, TaskStatus.PAUSED)
+
+# Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it. What to set comes with the parameters.
+_CHANGE_TASK = update(tasks).where(tasks.c.id == bindparam("changed")).returning(tasks)
+CHANGE_HISTORY = update(download_history).where(download_history.c.id == bindparam("changed"))
+HELD = and_(
+    tasks.c.id == bindparam("held_task"),
+    tasks.c.fence == bindparam("held_fence"),
+    tasks.c.status == TaskStatus.RUNNING,
+    tasks.c.lease_owner == bindparam("held_by"),
+)
+"""Whether the row is running under the very lease that :func:`held` gives as parameters."""
 
 _TASK_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
@@ -45,12 +57,8 @@ class StoreBase:
         """The task's row. Another user's task, a deleted one and an unknown one are the same ``NotFound``."""
         if not is_task_id(task_id):  # text that no database could even look for
             raise NotFound(UNKNOWN_TASK)
-        statement = select(tasks).where(tasks.c.id == task_id, tasks.c.deleted_at.is_(None))
-        if user_id is not None:
-            statement = statement.where(tasks.c.user_id == user_id)
-        if lock:
-            statement = statement.with_for_update()
-        row = (await transaction.execute(statement)).one_or_none()
+        wanted = {"wanted": task_id} if user_id is None else {"wanted": task_id, "of_user": user_id}
+        row = (await transaction.execute(_task(user_id is not None, lock), wanted)).one_or_none()
         if row is None:
             raise NotFound(UNKNOWN_TASK)
         return row
@@ -59,16 +67,10 @@ class StoreBase:
         """Move a locked row to ``status`` together with its history row; answer the new row."""
         if row.status is not status:
             check_transition(row.status, status)
-        changed = await transaction.execute(
-            update(tasks)
-            .where(tasks.c.id == row.id)
-            .values(status=status, updated_at=transaction.now, **values)
-            .returning(tasks)
-        )
+        change = {"changed": row.id, "status": status, "updated_at": transaction.now, **values}
+        changed = await transaction.execute(_CHANGE_TASK, change)
         history = {"status": status, "completed_at": transaction.now if status.is_terminal else None}
-        await transaction.execute(
-            update(download_history).where(download_history.c.id == row.history_id).values(**history)
-        )
+        await transaction.execute(CHANGE_HISTORY, {"changed": row.history_id, **history})
         return changed.one()
 
     async def _cancel(self, transaction: Transaction, row: Any) -> Any:
@@ -108,14 +110,17 @@ def is_task_id(text: str) -> bool:
     return _TASK_ID.match(text) is not None
 
 
-def held(lease: Lease) -> ColumnElement[bool]:
-    """Whether the row is running under this very lease."""
-    return and_(
-        tasks.c.id == lease.task.id,
-        tasks.c.fence == lease.fence,
-        tasks.c.status == TaskStatus.RUNNING,
-        tasks.c.lease_owner == lease.worker,
-    )
+@cache
+def _task(of_user: bool, lock: bool) -> Select[Any]:
+    statement = select(tasks).where(tasks.c.id == bindparam("wanted"), tasks.c.deleted_at.is_(None))
+    if of_user:
+        statement = statement.where(tasks.c.user_id == bindparam("of_user"))
+    return statement.with_for_update() if lock else statement
+
+
+def held(lease: Lease) -> dict[str, Any]:
+    """The parameters of ``HELD``."""
+    return {"held_task": lease.task.id, "held_fence": lease.fence, "held_by": lease.worker}
 
 
 def lost(lease: Lease) -> LeaseLost:

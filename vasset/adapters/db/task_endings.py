@@ -9,18 +9,24 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.outbox import add_dead_letter
 from vasset.adapters.db.rows import task_from
-from vasset.adapters.db.store_base import StoreBase, held, lost
+from vasset.adapters.db.store_base import CHANGE_HISTORY, HELD, StoreBase, held, lost
 from vasset.adapters.db.tables import download_history, tasks
 from vasset.domain.download import Intent, Lease, Mode, Phase, Task, TaskFailure, TaskStatus
 from vasset.domain.errors import LeaseLost
 from vasset.domain.history import PublishedFile
 
 RUNNING = TaskStatus.RUNNING
+_ENDED = and_(
+    tasks.c.id == bindparam("held_task"),
+    tasks.c.fence == bindparam("held_fence"),
+    tasks.c.status.in_(bindparam("endings", expanding=True)),
+)
+_HOLD = select(tasks).where(or_(HELD, _ENDED)).with_for_update()
 
 
 class TaskEndings(StoreBase):
@@ -76,9 +82,7 @@ class TaskEndings(StoreBase):
 
     async def _hold(self, transaction: Transaction, lease: Lease, *endings: TaskStatus) -> Any:
         """The locked row, running under this lease or ended by it. Raises ``LeaseLost``."""
-        ended = and_(tasks.c.id == lease.task.id, tasks.c.fence == lease.fence, tasks.c.status.in_(endings))
-        found = select(tasks).where(or_(held(lease), ended)).with_for_update()
-        row = (await transaction.execute(found)).one_or_none()
+        row = (await transaction.execute(_HOLD, {"endings": endings, **held(lease)})).one_or_none()
         if row is None:
             raise lost(lease)
         return row
@@ -95,15 +99,12 @@ class TaskEndings(StoreBase):
             phase=Phase.COMPLETED, intent=Intent.GO_ON, completed_at=transaction.now, lease_owner=None,
             lease_until=None, downloaded_bytes=file.size_bytes, total_bytes=file.size_bytes, **known,
         )  # fmt: skip
-        await transaction.execute(
-            update(download_history)
-            .where(download_history.c.id == row.history_id)
-            .values(
-                file_path=file.relative_path, file_name=file.file_name, file_size=file.size_bytes,
-                file_hash=file.digest, hash_algorithm=file.hash_algorithm, file_owner=file.owner, expire_at=expire_at,
-                removing=False, forgotten_reason=None, **known,
-            )
-        )  # fmt: skip
+        entry = {
+            "changed": row.history_id, "file_path": file.relative_path, "file_name": file.file_name,
+            "file_size": file.size_bytes, "file_hash": file.digest, "hash_algorithm": file.hash_algorithm,
+            "file_owner": file.owner, "expire_at": expire_at, "removing": False, "forgotten_reason": None, **known,
+        }  # fmt: skip
+        await transaction.execute(CHANGE_HISTORY, entry)
         return task_from(completed)
 
     async def _give_up(self, transaction: Transaction, row: Any, failure: TaskFailure) -> Any:

@@ -7,7 +7,7 @@ import json
 import uuid
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.dialect import insert_if_absent
@@ -20,6 +20,11 @@ from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, 
 from vasset.domain.errors import IdempotencyMismatch, TooManyTasks
 from vasset.domain.ports import Submitted
 from vasset.domain.user import Role
+
+# Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
+_COUNT_UNFINISHED = select(func.count()).where(tasks.c.user_id == bindparam("of_user"), tasks.c.status.in_(UNFINISHED))
+_ADD_HISTORY = insert(download_history).returning(download_history.c.id)
+_ADD_TASK = insert(tasks).returning(tasks)
 
 
 class TaskSubmission(StoreBase):
@@ -81,8 +86,7 @@ class TaskSubmission(StoreBase):
 
     async def _refuse_too_many(self, transaction: Transaction, user_id: int) -> None:
         """Runs after the debit, whose lock on the user's quota row makes the count exact."""
-        unfinished = select(func.count()).where(tasks.c.user_id == user_id, tasks.c.status.in_(UNFINISHED))
-        count = int((await transaction.execute(unfinished)).scalar_one())
+        count = int((await transaction.execute(_COUNT_UNFINISHED, {"of_user": user_id})).scalar_one())
         if count >= self._policy.max_unfinished_tasks:
             raise TooManyTasks(
                 f"{count} downloads are unfinished, as many as one account may have; wait for one to end or cancel one",
@@ -95,18 +99,13 @@ class TaskSubmission(StoreBase):
             "user_id": submission.user_id, "url": submission.url, "mode": submission.mode, "title": submission.title,
             "duration_seconds": submission.duration_seconds, "status": TaskStatus.QUEUED, "created_at": now,
         }  # fmt: skip
-        history = await transaction.execute(
-            insert(download_history).values(task_id=task_id, **asked).returning(download_history.c.id)
-        )
-        task = await transaction.execute(
-            insert(tasks)
-            .values(
-                id=task_id, history_id=history.scalar_one(), quality=submission.quality,
-                container=submission.container, phase=Phase.QUEUED, intent=Intent.GO_ON, attempt=0, fence=0,
-                woken_at=now, debits=1, quota_day=day, downloaded_bytes=0, updated_at=now, **asked,
-            )
-            .returning(tasks)
-        )  # fmt: skip
+        history = await transaction.execute(_ADD_HISTORY, {"task_id": task_id, **asked})
+        queued = {
+            "id": task_id, "history_id": history.scalar_one(), "quality": submission.quality,
+            "container": submission.container, "phase": Phase.QUEUED, "intent": Intent.GO_ON, "attempt": 0, "fence": 0,
+            "woken_at": now, "debits": 1, "quota_day": day, "downloaded_bytes": 0, "updated_at": now, **asked,
+        }  # fmt: skip
+        task = await transaction.execute(_ADD_TASK, queued)
         return task.one()
 
 
