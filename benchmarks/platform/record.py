@@ -24,7 +24,6 @@ PACKAGES = (
     "websockets",
     "pydantic",
     "sqlalchemy",
-    "aiosqlite",
     "orjson",
 )
 

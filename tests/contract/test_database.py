@@ -139,3 +139,23 @@ async def test_the_pool_is_bounded_and_tells_its_use(database: Database) -> None
 def test_an_unknown_tls_mode_is_refused(mode: str) -> None:
     with pytest.raises(ValueError, match="sslmode"):
         open_database(f"postgresql+asyncpg://u@127.0.0.1/x?sslmode={mode}")
+
+
+async def test_a_reader_cancelled_in_its_statement_gives_its_connection_back(database: Database) -> None:
+    forever = text(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT count(*) FROM n"
+    )
+
+    async def read() -> None:
+        async with database.read() as transaction:
+            await transaction.execute(forever)
+
+    for _ in range(database.pool_usage()["limit"] + 1):
+        reader = asyncio.create_task(read())
+        while not database.pool_usage()["in_use"]:
+            await asyncio.sleep(0)
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+    async with asyncio.timeout(10):
+        await database.ping()
+    assert database.pool_usage()["in_use"] == 0

@@ -29,7 +29,6 @@ _QUIET = (
     "httpx",
     "alembic",
     "sqlalchemy",
-    "aiosqlite",
     "hpack",
 )
 

@@ -7,28 +7,19 @@ loses updates silently (24 of 300 survived in our measurement). ``sqlite_writer.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import exc, func, select
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import QueuePool
 
-from vasset.adapters.db.engines import SQLITE_PRAGMAS, postgresql_engine, sqlite_engine, sqlite_glancing_engine
 from vasset.adapters.db.outages import translated
-from vasset.adapters.db.sqlite_writer import SqliteWriter
+from vasset.adapters.db.statements import Backend, Statements
 from vasset.domain.ports import Clock
 
 Result = TypeVar("Result")
-
-
-class Statements(Protocol):
-    """Whatever runs a statement: a connection in another thread or server, or one on the event loop's own thread."""
-
-    async def execute(self, statement: Any, parameters: Any = None) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,58 +35,33 @@ class Transaction:
         return await self.statements.execute(statement, parameters)
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
-    """Statements that answer at once."""
-
-    connection: Connection
-
-    async def execute(self, statement: Any, parameters: Any = None) -> Any:
-        return self.connection.execute(statement, parameters)
-
-
 class Database:
     """The database of one process. Close it last."""
 
-    def __init__(self, engine: AsyncEngine, *, clock: Clock | None = None) -> None:
+    def __init__(self, backend: Backend, *, clock: Clock | None = None) -> None:
         """``clock`` replaces the database's clock: for tests of leases, days and expiry."""
-        self.engine = engine
+        self._backend = backend
         self._clock = clock
-        self._is_sqlite = engine.dialect.name == "sqlite"
-        self._reading = engine.execution_options(vasset_begin="BEGIN")
-        self._glance: Connection | None = None
-        self._glancing = sqlite_glancing_engine(engine.url) if self._is_sqlite else None
-        self._writer = SqliteWriter(engine.url, SQLITE_PRAGMAS) if self._is_sqlite else None
 
     @property
     def is_sqlite(self) -> bool:
-        return self._is_sqlite
+        return self._backend.is_sqlite
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """A consistent view; writing in it is a mistake. Raises ``DependencyDown``."""
-        async with translated(), self._reading.connect() as connection, connection.begin():
-            yield await self._transaction(connection)
+        async with translated(), self._backend.read() as statements:
+            yield await self._transaction(statements)
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[Transaction]:
         """A few rows by an index; await nothing else inside.
 
-        On SQLite it runs on the event loop: such rows are 20 µs away in memory, while the driver's thread takes nine hops for them, 1 ms
-        of CPU and more under load. Searches and sums belong into :meth:`read`, where they delay nobody.
+        On SQLite it runs on the event loop: such rows are 20 µs away in memory, while another thread costs more than that, and much more
+        under load. Searches and sums belong into :meth:`read`, where they delay nobody.
         """
-        if self._glancing is None:
-            async with self.read() as transaction:
-                yield transaction
-            return
-        async with translated():
-            if self._glance is None:
-                self._glance = self._glancing.connect()
-            try:
-                yield Transaction(Inline(self._glance), self._own_time(), self._is_sqlite)
-            except exc.DBAPIError:
-                self._close_glance()  # the next one starts afresh
-                raise
+        async with translated(), self._backend.glance() as statements:
+            yield await self._transaction(statements)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
@@ -104,27 +70,18 @@ class Database:
         On SQLite those who write at the same time share one commit. After ``DependencyDown`` from the commit itself nobody knows whether
         it happened: callers repeat by key or by fence.
         """
-        async with translated():
-            if self._writer is None:
-                async with self.engine.begin() as connection:
-                    yield await self._transaction(connection)
-            else:
-                async with self._writer.write() as statements:
-                    yield Transaction(statements, self._own_time(), self._is_sqlite)
+        async with translated(), self._backend.write() as statements:
+            yield await self._transaction(statements)
 
     async def inspect(self, look: Callable[[Connection], Result]) -> Result:
         """What ``look`` finds on a plain connection, in a reading transaction."""
-        async with translated(), self._reading.connect() as connection, connection.begin():
-            return await connection.run_sync(look)
+        async with translated():
+            return await self._backend.inspect(look)
 
     async def overhaul(self, change: Callable[[Connection], Result]) -> Result:
         """Run ``change`` in a transaction of its own, off the event loop and beside no other writer of this process."""
-        async with AsyncExitStack() as stack:
-            if self._writer is not None:
-                await stack.enter_async_context(self._writer.alone())
-            await stack.enter_async_context(translated())
-            connection = await stack.enter_async_context(self.engine.begin())
-            return await connection.run_sync(change)
+        async with translated():
+            return await self._backend.overhaul(change)
 
     async def now(self) -> datetime:
         async with self.read() as transaction:
@@ -137,33 +94,22 @@ class Database:
 
     def pool_usage(self) -> dict[str, int]:
         """Connections ``in_use``, ``idle`` and the ``limit`` of them."""
-        pool = self.engine.pool
-        if not isinstance(pool, QueuePool):
-            return {}
-        return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "limit": pool.size()}
+        return self._backend.pool_usage()
 
     async def close(self) -> None:
-        self._close_glance()
-        if self._glancing is not None:
-            self._glancing.dispose()
-        if self._writer is not None:
-            await self._writer.close()
-        await self.engine.dispose()
+        await self._backend.close()
 
-    def _close_glance(self) -> None:
-        if self._glance is not None:
-            self._glance.close()
-            self._glance = None
+    async def _transaction(self, statements: Statements) -> Transaction:
+        if self._clock is not None:
+            now = self._clock.now()
+        elif self.is_sqlite:  # the library runs in this process: its clock is ours
+            now = datetime.now(UTC)
+        else:
+            now = (await statements.execute(_NOW)).scalar_one().astimezone(UTC)
+        return Transaction(statements, now, self.is_sqlite)
 
-    async def _transaction(self, connection: Any) -> Transaction:
-        now = self._own_time()
-        if self._clock is None and not self._is_sqlite:
-            now = (await connection.execute(select(func.now()))).scalar_one().astimezone(UTC)
-        return Transaction(connection, now, self._is_sqlite)
 
-    def _own_time(self) -> datetime:
-        """SQLite runs in this process: its clock is ours."""
-        return self._clock.now() if self._clock is not None else datetime.now(UTC)
+_NOW = select(func.now())
 
 
 def open_database(url: str, *, pool_size: int = 20, clock: Clock | None = None) -> Database:
@@ -174,5 +120,9 @@ def open_database(url: str, *, pool_size: int = 20, clock: Clock | None = None) 
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return Database(sqlite_engine(parsed, pool_size), clock=clock)
-    return Database(postgresql_engine(parsed, pool_size), clock=clock)
+        from vasset.adapters.db.sqlite import SqliteBackend
+
+        return Database(SqliteBackend(parsed, pool_size=pool_size), clock=clock)
+    from vasset.adapters.db.postgresql import PostgresqlBackend
+
+    return Database(PostgresqlBackend(parsed, pool_size=pool_size), clock=clock)

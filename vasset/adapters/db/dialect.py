@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Executable, Table
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vasset.adapters.db.database import Transaction
 
@@ -23,5 +22,11 @@ async def insert_if_absent(transaction: Transaction, table: Table, values: dict[
 
 @cache
 def _insert_if_absent(table: Table, is_sqlite: bool) -> Executable:
-    insert = sqlite.insert if is_sqlite else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
+    """Only the dialect in use is imported: the other one costs memory and time at every start."""
+    if is_sqlite:
+        from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+        return insert_sqlite(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+
+    return insert_postgresql(table).on_conflict_do_nothing()

@@ -60,9 +60,7 @@ class SqliteWriter:
     """The only writing connection of this process. ``close`` it last."""
 
     def __init__(self, url: URL, pragmas: tuple[str, ...]) -> None:
-        self._engine = create_engine(
-            url.set(drivername="sqlite+pysqlite"), poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
+        self._engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
         self._pragmas = pragmas
         self._turn = asyncio.Lock()
         self._group: Group | None = None

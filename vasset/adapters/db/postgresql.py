@@ -1,0 +1,91 @@
+"""PostgreSQL behind ``Database``, over asyncpg. Imported only where PostgreSQL is used: it brings SQLAlchemy's asyncio layer along."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
+
+from vasset.adapters.db.statements import STATEMENT_TIMEOUT_SECONDS, Statements
+
+LOCK_TIMEOUT_SECONDS = 5
+Result = TypeVar("Result")
+
+
+class PostgresqlBackend:
+    is_sqlite = False
+
+    def __init__(self, url: URL, *, pool_size: int) -> None:
+        self._engine = _engine(url, pool_size)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Statements]:
+        async with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    glance = read
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Statements]:
+        async with self._engine.begin() as connection:
+            yield connection
+
+    async def inspect(self, look: Callable[[Connection], Result]) -> Result:
+        async with self._engine.connect() as connection, connection.begin():
+            return await connection.run_sync(look)
+
+    async def overhaul(self, change: Callable[[Connection], Result]) -> Result:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(change)
+
+    def pool_usage(self) -> dict[str, int]:
+        pool = self._engine.pool
+        if not isinstance(pool, QueuePool):
+            return {}
+        return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "limit": pool.size()}
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _engine(url: URL, pool_size: int) -> AsyncEngine:
+    query = dict(url.query)
+    context = _tls_context(query.pop("sslmode", None), query.pop("sslrootcert", None))
+    connect_args: dict[str, Any] = {
+        "timeout": STATEMENT_TIMEOUT_SECONDS,
+        "command_timeout": STATEMENT_TIMEOUT_SECONDS,
+        "server_settings": {
+            "application_name": "vasset",
+            "timezone": "UTC",
+            "statement_timeout": str(STATEMENT_TIMEOUT_SECONDS * 1000),
+            "lock_timeout": str(LOCK_TIMEOUT_SECONDS * 1000),
+            "idle_in_transaction_session_timeout": str(STATEMENT_TIMEOUT_SECONDS * 1000),
+        },
+    }
+    if context is not None:
+        connect_args["ssl"] = context
+    return create_async_engine(
+        url.set(query=query),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=STATEMENT_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        connect_args=connect_args,
+    )
+
+
+def _tls_context(mode: Any, root_certificate: Any) -> ssl.SSLContext | None:
+    if mode in (None, "disable", "allow", "prefer"):
+        return None
+    if mode not in ("require", "verify-ca", "verify-full"):
+        raise ValueError(f"the database URL asks for sslmode={mode!r}; use require, verify-ca or verify-full")
+    context = ssl.create_default_context(cafile=root_certificate)
+    context.check_hostname = mode == "verify-full"
+    if mode == "require" and root_certificate is None:
+        context.verify_mode = ssl.CERT_NONE
+    return context
