@@ -5,12 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Protocol
 
 from benchmarks.platform.measured_server import MeasuredServer
 from benchmarks.platform.record import Figure
 
 CONNECTIONS = 4
 STEADY_RATE = 200
+
+
+class Reachable(Protocol):
+    """A server on loopback and an account on it."""
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def token(self) -> str: ...
 
 
 class Connection:
@@ -21,7 +32,7 @@ class Connection:
         self._writer = writer
 
     @classmethod
-    async def open(cls, server: MeasuredServer) -> Connection:
+    async def open(cls, server: Reachable) -> Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", server.port))
 
     async def ask(self, request: bytes) -> int:
@@ -36,7 +47,7 @@ class Connection:
         self._writer.close()
 
 
-def request(server: MeasuredServer, method: str, path: str, body: dict[str, object] | None = None) -> bytes:
+def request(server: Reachable, method: str, path: str, body: dict[str, object] | None = None) -> bytes:
     content = json.dumps(body).encode() if body is not None else b""
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token}\r\n"
     if body is not None:
@@ -67,7 +78,7 @@ async def measure(server: MeasuredServer, *, rounds: int, requests: int) -> list
             values = [await _cpu_milliseconds(server, payload, status, count) for _ in range(rounds)]
         figures.append(Figure(f"{name}: server CPU", "ms/request", tuple(values), goal))
     quick = request(server, "GET", f"/api/v1/downloads/{server.task_id}")
-    latencies = [await _steady(server, quick, seconds=3.0) for _ in range(rounds)]
+    latencies = [await steady(server, quick, seconds=3.0) for _ in range(rounds)]
     figures.append(Figure(f"GET at {STEADY_RATE}/s: P50", "ms", tuple(p50 for p50, _, _ in latencies)))
     figures.append(Figure(f"GET at {STEADY_RATE}/s: P95", "ms", tuple(p95 for _, p95, _ in latencies), 50.0))
     figures.append(Figure(f"GET at {STEADY_RATE}/s: P99", "ms", tuple(p99 for _, _, p99 in latencies), 150.0))
@@ -91,7 +102,7 @@ async def _cpu_milliseconds(server: MeasuredServer, payload: bytes, status: int,
     return 1000 * used / (count // CONNECTIONS * CONNECTIONS)
 
 
-async def _steady(server: MeasuredServer, payload: bytes, *, seconds: float) -> tuple[float, float, float]:
+async def steady(server: Reachable, payload: bytes, *, seconds: float) -> tuple[float, float, float]:
     """Percentiles of an open loop: a late answer delays nobody, and its wait counts from when it should have been sent."""
     idle: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(32):

@@ -69,8 +69,9 @@ def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
 def write(figures: Sequence[Figure], command: str, where: dict[str, Any], path: Path = RESULTS) -> None:
     """Replace the file by this run; figures of other scripts in it are kept under their own names."""
     known: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
+    circumstances = {"command": command, "commit": commit(), "load_before": where["load_before"]}
     for figure in figures:
-        known[figure.name] = {**asdict(figure), "median": figure.median, "met": figure.is_met, "command": command}
+        known[figure.name] = {**asdict(figure), "median": figure.median, "met": figure.is_met, **circumstances}
     path.parent.mkdir(exist_ok=True)
     run = {"machine": where, "commit": commit(), "measured_at": time.strftime("%Y-%m-%d"), "figures": known}
     path.write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
