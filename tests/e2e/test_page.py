@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Request, Route, async_playwright, expect
 
+from tests.support.media import Media
 from tests.support.origin import Origin
 from tests.support.processes import RunningServer, assert_healthy, serving
 
@@ -94,6 +95,14 @@ class House:
             visit.check()
         finally:
             await window.close()
+
+
+@pytest.fixture(scope="module")
+def media(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Media:
+    """A copy: pages are added that name this origin's port, and the folder of media is shared with every run on this machine."""
+    folder = tmp_path_factory.mktemp("page-origin") / "media"
+    shutil.copytree(media.folder, folder)
+    return Media(folder)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
