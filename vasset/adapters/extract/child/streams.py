@@ -21,7 +21,9 @@ def requested(info: dict[str, Any]) -> list[dict[str, Any]]:
     if several:
         return [dict(form) for form in several]
     single: dict[str, Any] = next((form for form in info.get("requested_downloads") or () if form.get("url")), {})
-    return [{**{key: info.get(key) for key in _FORMAT_KEYS}, **{k: single[k] for k in _FORMAT_KEYS if single.get(k)}}]
+    known = {key: info.get(key) for key in _FORMAT_KEYS} | {key: single[key] for key in _FORMAT_KEYS if single.get(key)}
+    # A key that is present and None is not the same to yt-dlp's downloaders as one that is missing.
+    return [{key: value for key, value in known.items() if value is not None}]
 
 
 _FORMAT_KEYS = (
