@@ -163,6 +163,10 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(60.0, gt=0, description="Life of a worker's lease without a heartbeat.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="Time between heartbeats; cancel reaches a task by it.")
     task_timeout_seconds: float = Field(1_800.0, gt=0, description="Longest time one attempt may take (PRD: 30 min).")
+    live_recordings: int = Field(4, ge=1, description="Live streams one process records at a time.")
+    live_max_seconds: float = Field(
+        14_400.0, gt=0, description="Longest recording of a live stream; what there is by then becomes the file."
+    )
     max_file_bytes: int = Field(64 * 2**30, ge=1, description="Largest download of one task.")
     max_retries: int = Field(3, ge=0, description="Automatic retries after the first attempt (PRD: 3).")
     drain_seconds: float = Field(20.0, ge=0, description="Time running downloads get to checkpoint after SIGTERM.")

@@ -19,7 +19,7 @@ async def test_another_users_download_looks_like_one_that_never_was(service: Ser
         (("GET", f"/api/v1/downloads/{task['task_id']}"), ("GET", f"/api/v1/downloads/{UNKNOWN_TASK}")),
         *(
             (("POST", f"/api/v1/downloads/{task['task_id']}/{verb}"), ("POST", f"/api/v1/downloads/{UNKNOWN_TASK}/{verb}"))
-            for verb in ("cancel", "pause", "resume", "retry", "keep")
+            for verb in ("cancel", "pause", "resume", "finish", "retry", "keep")
         ),
         (("GET", f"/api/v1/download/file?history_id={task['history_id']}"), ("GET", "/api/v1/download/file?history_id=999999")),
         (("HEAD", f"/api/v1/download/file?history_id={task['history_id']}"), ("HEAD", "/api/v1/download/file?history_id=999999")),

@@ -42,12 +42,27 @@ class ScriptedExtractor:
         )  # fmt: skip
 
     async def download_native(
-        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[int, int | None], None]
+        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[TransferSnapshot], None]
     ) -> None:
         for stream in extraction.streams:
             if stream.kind == "native":
                 (request.workspace / stream.file_name).write_bytes(CONTENT)
-        on_progress(len(CONTENT), len(CONTENT))
+        on_progress(TransferSnapshot(len(CONTENT), len(CONTENT), 1.0))
+
+    async def record(
+        self,
+        request: ExtractionRequest,
+        extraction: Extraction,
+        on_progress: Callable[[TransferSnapshot], None],
+        *,
+        seconds: float,
+        max_bytes: int,
+    ) -> bool:
+        await self.download_native(request, extraction, on_progress)
+        return True
+
+    def finish_recording(self, workspace: Path) -> None:
+        raise NotImplementedError
 
     async def postprocess(
         self, request: ExtractionRequest, extraction: Extraction, on_phase: Callable[[Phase], None]

@@ -79,6 +79,12 @@ class PageReader:
     async def download_native(self, *_: Any) -> None:
         raise AssertionError("the gateway never downloads")
 
+    async def record(self, *_: Any, **__: Any) -> bool:
+        raise AssertionError("the gateway never records")
+
+    def finish_recording(self, workspace: Path) -> None:
+        raise AssertionError("the gateway never records")
+
     async def postprocess(self, *_: Any) -> Any:
         raise AssertionError("the gateway never converts")
 

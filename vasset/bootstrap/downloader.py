@@ -92,6 +92,7 @@ class Downloader:
                 task_timeout_seconds=settings.task_timeout_seconds,
                 extraction_timeout_seconds=settings.extraction_timeout_seconds,
                 max_file_bytes=settings.max_file_bytes,
+                live_seconds=settings.live_max_seconds,
             ),
             extraction_gate=self.extraction_slots,
             postprocess_gate=postprocessing,

@@ -37,6 +37,7 @@ async def open_media_tools(settings: Settings, *, children: int | None = None) -
     options = ExtractorOptions(
         children=children or settings.extraction_children,
         file_children=settings.postprocess_slots,
+        live_children=settings.live_recordings,
         timeout_seconds=settings.extraction_timeout_seconds,
         file_timeout_seconds=settings.postprocess_timeout_seconds,
         memory_mib=settings.extraction_memory_mib,

@@ -50,6 +50,9 @@ class PromptTaskStore:
     async def resume(self, task_id: str, *, user_id: int | None) -> Task:
         return await self._told(self._store.resume(task_id, user_id=user_id))
 
+    async def finish(self, task_id: str, *, user_id: int | None) -> Task:
+        return await self._told(self._store.finish(task_id, user_id=user_id))
+
     async def retry(self, task_id: str, *, user_id: int | None, role: Role) -> Task:
         return await self._told(self._store.retry(task_id, user_id=user_id, role=role))
 

@@ -68,9 +68,10 @@ async def _interruptible(
 ) -> int:
     loop = asyncio.get_running_loop()
     with _display(as_json) as display:
-        work = asyncio.ensure_future(_get(settings, url, output, quality, container, display))
+        running = _Running()
+        work = asyncio.ensure_future(_get(settings, url, output, quality, container, display, running))
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, work.cancel)
+            loop.add_signal_handler(number, running.stop, work)
         await asyncio.wait({work})
     if work.cancelled():
         sys.stderr.write("Stopped. Run the same command again to go on where it stopped.\n")
@@ -83,8 +84,30 @@ async def _interruptible(
     return 0
 
 
+class _Running:
+    """What Ctrl-C means: the first one makes a file of a live recording; everything else is stopped."""
+
+    def __init__(self) -> None:
+        self.acquisition: Acquisition | None = None
+        self._asked = False
+
+    def stop(self, work: asyncio.Future[dict[str, object]]) -> None:
+        if self.acquisition is None or not self.acquisition.is_recording or self._asked:
+            work.cancel()
+            return
+        self._asked = True
+        sys.stderr.write("Making a file of what was recorded; press Ctrl-C again to stop without it.\n")
+        self.acquisition.finish()
+
+
 async def _get(
-    settings: Settings, url: str, output: Path, quality: str, container: Container, display: Display
+    settings: Settings,
+    url: str,
+    output: Path,
+    quality: str,
+    container: Container,
+    display: Display,
+    running: _Running,
 ) -> dict[str, object]:
     from vasset.bootstrap.media_tools import open_media_tools
     from vasset.domain.ports import ExtractionRequest
@@ -114,7 +137,9 @@ async def _get(
             request=request,
             max_bytes=settings.max_file_bytes,
             on_phase=display.phase,
+            live_seconds=settings.live_max_seconds,
         )
+        running.acquisition = acquisition
         watching = asyncio.ensure_future(_watch(acquisition, display))
         try:
             media = await acquisition.complete(await acquisition.extract())

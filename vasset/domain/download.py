@@ -127,6 +127,7 @@ class Task:
     total_bytes: int | None = None
     failure: TaskFailure | None = None
     extractor_version: str | None = None
+    is_live: bool = False  # as the last extraction found it
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +145,4 @@ class Intent(StrEnum):
     GO_ON = "go_on"
     CANCEL = "cancel"
     PAUSE = "pause"
+    FINISH = "finish"  # end the recording of a live stream and keep what there is

@@ -135,6 +135,8 @@ class Extraction:
     extractor_version: str
     duration_seconds: float | None = None
     estimated_bytes: int | None = None
+    # On air: the streams are all ``native`` and are recorded until they end or somebody ends them.
+    is_live: bool = False
     # Set when the one stream, as the site serves it, already is the requested file: phase two only looks at it.
     finished_ext: str | None = None
 

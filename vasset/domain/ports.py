@@ -81,6 +81,10 @@ class TaskStore(Protocol):
         """Queue a failed or cancelled task again under a new debit."""
         ...
 
+    async def finish(self, task_id: str, *, user_id: int | None) -> Task:
+        """Wish that the recording of a live stream ends and becomes the file. Raises ``IllegalTransition`` for anything else."""
+        ...
+
     async def keep(self, task_id: str, *, user_id: int) -> Task:
         """Mark a completed quick download as archive; the worker side moves the file (see ``FileStore.promote``)."""
         ...
@@ -105,6 +109,7 @@ class TaskStore(Protocol):
         duration_seconds: float | None,
         extractor_version: str,
         total_bytes: int | None,
+        is_live: bool = False,
     ) -> None: ...
 
     async def complete(self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
@@ -418,9 +423,28 @@ class Extractor(Protocol):
     async def extract(self, request: ExtractionRequest) -> Extraction: ...
 
     async def download_native(
-        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[int, int | None], None]
+        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[TransferSnapshot], None]
     ) -> None:
         """Let yt-dlp's own downloader fetch the streams of kind ``native``, behind the guard."""
+        ...
+
+    async def record(
+        self,
+        request: ExtractionRequest,
+        extraction: Extraction,
+        on_progress: Callable[[TransferSnapshot], None],
+        *,
+        seconds: float,
+        max_bytes: int,
+    ) -> bool:
+        """Record the live streams of kind ``native`` until they end, ``seconds`` or ``max_bytes`` are reached, or somebody asks to finish.
+
+        False when the site stopped answering: extract again and go on. What was recorded before, also by another process, is kept.
+        """
+        ...
+
+    def finish_recording(self, workspace: Path) -> None:
+        """End the recording in this workspace, whichever process runs it now or later, and keep what it has."""
         ...
 
     async def postprocess(

@@ -31,6 +31,7 @@ class ProgressFrame:
     history_id: int | None = None
     title: str | None = None
     error: Mapping[str, Any] | None = None
+    is_live: bool = False  # a recording: it ends when its user says so, and has no total
 
     @property
     def is_terminal(self) -> bool:

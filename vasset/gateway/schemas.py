@@ -266,6 +266,7 @@ class TaskData(BaseModel):
     eta_seconds: float | None
     attempt: int
     seq: int
+    is_live: bool
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None

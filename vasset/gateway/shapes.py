@@ -90,6 +90,7 @@ def task_shape(task: Task, frame: ProgressFrame) -> Shape:
         "eta_seconds": frame.eta_seconds,
         "attempt": task.attempt,
         "seq": frame.seq,
+        "is_live": frame.is_live,
         "created_at": task.created_at,
         "updated_at": task.updated_at,
         "completed_at": task.completed_at,
@@ -117,6 +118,7 @@ def frame_shape(frame: ProgressFrame) -> Shape:
         "eta_seconds": frame.eta_seconds,
         "attempt": frame.attempt,
         "seq": frame.seq,
+        "is_live": frame.is_live,
         "timestamp": frame.timestamp,
         "error": frame.error,
     }

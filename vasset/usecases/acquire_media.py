@@ -7,7 +7,8 @@ engine's journals and the streams that are complete.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from vasset.domain.ports import (
 )
 
 MAX_URL_RENEWALS = 5
+MAX_LIVE_RENEWALS = 50
+LIVE = "live"
 MERGE_SPACE_FACTOR = 2  # the streams and the file made of them exist side by side for a moment
 
 
@@ -61,6 +64,8 @@ class Acquisition:
         request: ExtractionRequest,
         max_bytes: int,
         on_phase: Callable[[Phase], None],
+        live_seconds: float = 14_400.0,
+        on_live: Callable[[Extraction], Awaitable[None]] | None = None,
     ) -> None:
         self._extractor = extractor
         self._fetcher = fetcher
@@ -73,6 +78,9 @@ class Acquisition:
         self._transfer: Transfer | None = None
         self._native = TransferSnapshot(0, None, 0.0)
         self._has_native = False
+        self._live_seconds = live_seconds
+        self._on_live = on_live
+        self.is_recording = False
         self.title: str | None = None
 
     def snapshot(self) -> TransferSnapshot | None:
@@ -96,6 +104,10 @@ class Acquisition:
         self.title = extraction.title
         return extraction
 
+    def finish(self) -> None:
+        """End the recording of a live stream and make a file of what there is. Nothing else listens to it."""
+        self._extractor.finish_recording(self._request.workspace)
+
     async def complete(self, extraction: Extraction) -> AcquiredMedia:
         """Fetch, post-process and hash. Raises the ``TaskError`` of whichever step failed, ``DiskPressure`` or ``DiskFull``."""
         async with AsyncExitStack() as space:
@@ -105,12 +117,29 @@ class Acquisition:
             try:
                 extraction, fetched = await self._fetch(extraction)
             except TransferFailed as error:
-                if error.kind != "unsupported":
+                if error.kind not in {"unsupported", LIVE}:
                     raise
-                extraction, fetched = await self._fetch(_all_native(extraction))
+                extraction, fetched = await self._fetch_otherwise(extraction, error)
             return await self._postprocess(extraction, fetched)
 
+    async def _fetch_otherwise(
+        self, extraction: Extraction, refusal: TransferFailed
+    ) -> tuple[Extraction, list[FetchedStream]]:
+        """What the engine recognised and does not speak is yt-dlp's to fetch; what turns out to be on air is recorded."""
+        if refusal.kind != LIVE:
+            try:
+                return await self._fetch(_all_native(extraction))
+            except TransferFailed as error:
+                if error.kind != LIVE:
+                    raise
+        return await self._fetch(replace(_all_native(extraction), is_live=True))
+
     async def _fetch(self, extraction: Extraction) -> tuple[Extraction, list[FetchedStream]]:
+        if extraction.is_live:
+            try:
+                return await self._record(extraction), []
+            finally:
+                self.is_recording = False
         engine_streams = [stream for stream in extraction.streams if stream.kind != "native"]
         self._has_native = len(engine_streams) < len(extraction.streams)
         if not self._has_native:
@@ -146,10 +175,32 @@ class Acquisition:
             await transfer.cancel()
 
     async def _fetch_native(self, extraction: Extraction) -> None:
-        def on_progress(downloaded: int, total: int | None) -> None:
-            self._native = TransferSnapshot(downloaded, total, 0.0)
+        await self._extractor.download_native(self._request, extraction, self._observe_native)
 
-        await self._extractor.download_native(self._request, extraction, on_progress)
+    async def _record(self, extraction: Extraction) -> Extraction:
+        """Until the stream is over. An address that stops answering is asked of the page anew: tokens of live streams expire."""
+        self._has_native = self.is_recording = True
+        if self._on_live is not None:
+            await self._on_live(extraction)
+        until = time.monotonic() + self._live_seconds
+        for _ in range(MAX_LIVE_RENEWALS):
+            left = max(0.0, until - time.monotonic())
+            if await self._extractor.record(
+                self._request, extraction, self._observe_native, seconds=left, max_bytes=self._max_bytes
+            ):
+                return extraction
+            async with self._extraction_gate.hold():
+                extraction = await self._extractor.extract(self._request)
+            if not extraction.is_live:
+                raise TransferFailed("the stream stopped before anything of it could be recorded", kind="ended")
+        self.finish()
+        await self._extractor.record(
+            self._request, extraction, self._observe_native, seconds=0.0, max_bytes=self._max_bytes
+        )
+        return extraction
+
+    def _observe_native(self, snapshot: TransferSnapshot) -> None:
+        self._native = snapshot
 
     async def _postprocess(self, extraction: Extraction, fetched: list[FetchedStream]) -> AcquiredMedia:
         before = {stream.path: _identity(stream.path) for stream in fetched}

@@ -8,7 +8,7 @@ the task, and going on could only do harm.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -33,13 +33,22 @@ _STOPS = {Intent.CANCEL: Stop.CANCEL, Intent.PAUSE: Stop.PAUSE}
 
 class HoldLease:
     def __init__(
-        self, store: TaskStore, clock: Clock, lease: Lease, *, lease_seconds: float, heartbeat_seconds: float
+        self,
+        store: TaskStore,
+        clock: Clock,
+        lease: Lease,
+        *,
+        lease_seconds: float,
+        heartbeat_seconds: float,
+        on_finish: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_finish`` is called at every heartbeat after the user asked a recording to end: the work itself goes on."""
         self._store = store
         self._clock = clock
         self._lease = lease
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
+        self._on_finish = on_finish
         self._nudged = asyncio.Event()
         self._draining = False
 
@@ -88,6 +97,8 @@ class HoldLease:
                 continue
             held_until = asked_at + self._lease_seconds
             pause_seconds = self._heartbeat_seconds
+            if intent is Intent.FINISH:
+                self._on_finish()
             if intent in _STOPS:
                 return _STOPS[intent]
 

@@ -29,6 +29,7 @@ from vasset.domain.errors import (
     VAssetError,
 )
 from vasset.domain.history import PublishedFile
+from vasset.domain.media import Extraction
 from vasset.domain.ports import (
     Breaker,
     Clock,
@@ -59,6 +60,7 @@ class DownloadBounds:
     task_timeout_seconds: float = 1_800.0
     extraction_timeout_seconds: float = 60.0
     max_file_bytes: int = 64 * 2**30
+    live_seconds: float = 14_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,9 @@ class RunDownload:
             lease,
             lease_seconds=parts.bounds.lease_seconds,
             heartbeat_seconds=parts.bounds.heartbeat_seconds,
+            on_finish=self._finish_recording,
         )
+        self._bound: asyncio.Timeout | None = None
 
     @property
     def seconds(self) -> float:
@@ -148,6 +152,7 @@ class RunDownload:
     async def _bounded(self) -> Task:
         try:
             async with asyncio.timeout(self._parts.bounds.task_timeout_seconds) as bound:
+                self._bound = bound
                 return await self._work()
         except TimeoutError as error:
             if not bound.expired():
@@ -195,20 +200,37 @@ class RunDownload:
             request=request,
             max_bytes=parts.bounds.max_file_bytes,
             on_phase=self._tracker.enter,
+            live_seconds=parts.bounds.live_seconds,
+            on_live=self._enter_recording,
         )
         extraction = await self._acquisition.extract()
         self._tracker.title = extraction.title
         self._tracker.estimated_bytes = extraction.estimated_bytes
+        await self._note(extraction)
+        return await self._acquisition.complete(extraction)
+
+    async def _note(self, extraction: Extraction) -> None:
         await self._persist(
-            lambda: parts.store.record_extraction(
+            lambda: self._parts.store.record_extraction(
                 self.lease,
                 title=extraction.title,
                 duration_seconds=extraction.duration_seconds,
                 extractor_version=extraction.extractor_version,
                 total_bytes=extraction.estimated_bytes,
+                is_live=extraction.is_live,
             )
         )
-        return await self._acquisition.complete(extraction)
+
+    async def _enter_recording(self, extraction: Extraction) -> None:
+        """A recording has a bound of its own, at which it becomes a file; the task's is for everything after it."""
+        self._tracker.is_live = True
+        await self._note(extraction)
+        if self._bound is not None and (when := self._bound.when()) is not None:
+            self._bound.reschedule(when + self._parts.bounds.live_seconds)
+
+    def _finish_recording(self) -> None:
+        if self._acquisition is not None:
+            self._acquisition.finish()
 
     async def _publish(self, media: AcquiredMedia) -> Task:
         file = await self._parts.storage.publish(

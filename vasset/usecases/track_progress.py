@@ -52,6 +52,7 @@ def frame_of(task: Task) -> ProgressFrame:
         history_id=task.history_id,
         title=task.title,
         error=describe_failure(task.failure),
+        is_live=task.is_live,
     )
 
 
@@ -64,6 +65,7 @@ class ProgressTracker:
     phase: Phase = Phase.PARSING
     title: str | None = None
     estimated_bytes: int | None = None
+    is_live: bool = False
     _downloaded: int = 0
     _total: int | None = None
     _total_is_estimate: bool = False
@@ -135,4 +137,5 @@ class ProgressTracker:
             attempt=max(1, self.task.attempt),
             history_id=self.task.history_id,
             title=self.title or self.task.title,
+            is_live=self.is_live,
         )

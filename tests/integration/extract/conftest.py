@@ -67,6 +67,11 @@ async def extractor(guard: GuardProxy) -> AsyncIterator[ChildExtractor]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def plugins() -> Path:
+    return PLUGINS
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     folder = tmp_path / "workspace"

@@ -13,6 +13,7 @@ from tests.support.lying_origin import LyingOrigin, page
 from vasset.adapters.extract.extractor import ChildExtractor
 from vasset.domain.download import Phase
 from vasset.domain.errors import InvalidInput, PostprocessFailed, UnavailableFormat, UnsupportedSite
+from vasset.domain.ports import TransferSnapshot
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("extract")]
 
@@ -129,8 +130,8 @@ async def test_hls_goes_to_the_engine_or_to_yt_dlp_itself(
     extraction = await extractor.extract(asked)
     assert [(stream.kind, stream.file_name) for stream in extraction.streams] == [("hls", "media.mp4")]
     extraction = natively(extraction)
-    seen: list[tuple[int, int | None]] = []
-    await extractor.download_native(asked, extraction, lambda done, total: seen.append((done, total)))
+    seen: list[TransferSnapshot] = []
+    await extractor.download_native(asked, extraction, seen.append)
     assert seen
     assert (workspace / "media.mp4").read_bytes()[:1] == b"G"  # MPEG-TS, as it comes
     media = await extractor.postprocess(asked, extraction, lambda phase: None)
@@ -143,9 +144,9 @@ async def test_native_download_leaves_what_is_complete_alone(
 ) -> None:
     asked = request(site.url("hls"), workspace)
     extraction = natively(await extractor.extract(asked))
-    await extractor.download_native(asked, extraction, lambda done, total: None)
+    await extractor.download_native(asked, extraction, lambda snapshot: None)
     before = site.requests_for("part000.ts")
-    await extractor.download_native(asked, extraction, lambda done, total: None)
+    await extractor.download_native(asked, extraction, lambda snapshot: None)
     assert site.requests_for("part000.ts") == before
 
 

@@ -91,11 +91,13 @@ class StoreBase:
             attempt=row.attempt - 1 if row.status is TaskStatus.RUNNING else row.attempt,
         )  # fmt: skip
 
-    async def _queue(self, transaction: Transaction, row: Any, **values: Any) -> Any:
+    async def _queue(
+        self, transaction: Transaction, row: Any, *, intent: Intent = Intent.GO_ON, **values: Any
+    ) -> Any:
         """Queued, with a wake-up in the outbox."""
         queued = await self._change(
             transaction, row, TaskStatus.QUEUED,
-            phase=Phase.QUEUED, intent=Intent.GO_ON, not_before=None, lease_owner=None, lease_until=None,
+            phase=Phase.QUEUED, intent=intent, not_before=None, lease_owner=None, lease_until=None,
             woken_at=transaction.now, **values,
         )  # fmt: skip
         await add_wake_up(transaction, queued)

@@ -186,6 +186,7 @@ tasks = Table(
     Column("failure_message", PlainText),
     Column("failure_retryable", Boolean),
     Column("extractor_version", String(64)),
+    Column("is_live", Boolean, nullable=False, server_default=false()),
     # The fence whose failure an operator has dealt with; a later failure has a higher one.
     Column("dismissed_fence", Integer),
     Column("started_at", UtcDateTime),

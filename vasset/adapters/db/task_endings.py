@@ -124,7 +124,7 @@ class TaskEndings(StoreBase):
         elif row.intent is Intent.PAUSE:
             await self._pause(transaction, row)
         else:
-            await self._queue(transaction, row, attempt=attempt)
+            await self._queue(transaction, row, attempt=attempt, intent=row.intent)
 
 
 async def _has_file(transaction: Transaction, row: Any, file: PublishedFile) -> bool:

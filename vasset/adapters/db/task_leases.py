@@ -47,12 +47,13 @@ class TaskLeases(StoreBase):
         duration_seconds: float | None,
         extractor_version: str,
         total_bytes: int | None,
+        is_live: bool = False,
     ) -> None:
         known = {"title": title, "duration_seconds": duration_seconds}
         async with self._database.write() as transaction:
             news = {
                 "phase": Phase.DOWNLOADING, "extractor_version": extractor_version, "total_bytes": total_bytes,
-                "updated_at": transaction.now, **known,
+                "is_live": is_live, "updated_at": transaction.now, **known,
             }  # fmt: skip
             recorded = await transaction.execute(_RECORD, news | held(lease))
             history_id = recorded.scalar_one_or_none()

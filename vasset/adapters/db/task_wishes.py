@@ -69,6 +69,14 @@ class TaskWishes(StoreBase):
             _refuse_if_cancelled(row.intent)
             return await self._wish(transaction, task_id, Intent.GO_ON)
 
+    async def finish(self, task_id: str, *, user_id: int | None) -> Task:
+        async with self._database.write() as transaction:
+            row = await self._find(transaction, task_id, user_id, lock=True)
+            if row.status is not TaskStatus.RUNNING or not row.is_live:
+                raise IllegalTransition("only a live stream that is being recorded can be finished early")
+            _refuse_if_cancelled(row.intent)
+            return await self._wish(transaction, task_id, Intent.FINISH)
+
     async def keep(self, task_id: str, *, user_id: int) -> Task:
         async with self._database.write() as transaction:
             row = await self._find(transaction, task_id, user_id, lock=True)

@@ -52,7 +52,7 @@ def failure(message: Mapping[str, Any]) -> VAssetError:
         case "postprocess":
             return PostprocessFailed(words, retryable=retryable)
         case "transfer":
-            return TransferFailed(words, kind="native", retryable=retryable)
+            return TransferFailed(words, kind="native" if kind == "other" else kind, retryable=retryable)
         case "disk_full":
             return DiskFull(words)
         case _:

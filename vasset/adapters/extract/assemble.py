@@ -24,6 +24,7 @@ class ExtractorOptions:
 
     children: int = 2
     file_children: int = 2
+    live_children: int = 4
     timeout_seconds: float = 60.0
     file_timeout_seconds: float = 1_800.0
     memory_mib: int = 1_024
@@ -49,7 +50,9 @@ async def open_extractor(guard: GuardProxy, options: ExtractorOptions | None = N
             plugins=expose_plugins(folder, options.plugins) if options.plugins is not None else None,
             ca_file=_bundle(folder, options.ca_file) if options.ca_file is not None else None,
         )
-        bounds = PoolBounds(options.children, options.file_children, recycle_after=options.recycle_after)
+        bounds = PoolBounds(
+            options.children, options.file_children, options.live_children, recycle_after=options.recycle_after
+        )
         locate = Channel(options.channel).active if options.channel is not None else None
         limits = ExtractorBounds(options.timeout_seconds, options.file_timeout_seconds, options.max_file_bytes)
         extractor = ChildExtractor(

@@ -12,6 +12,7 @@ from typing import Any
 
 from vasset.adapters.extract import answers
 from vasset.adapters.extract.addresses import checked_url
+from vasset.adapters.extract.child.recording import ask_to_finish
 from vasset.adapters.extract.egress import Egress
 from vasset.adapters.extract.pool import ChildPool, Lane
 from vasset.adapters.extract.programs import MISSING_FFMPEG
@@ -19,10 +20,11 @@ from vasset.adapters.extract.sniff import MEDIA, sniff
 from vasset.domain.download import Phase
 from vasset.domain.errors import InvalidInput, PostprocessFailed
 from vasset.domain.media import Extraction, MediaInfo, ProcessedMedia, is_quality
-from vasset.domain.ports import ExtractionRequest
+from vasset.domain.ports import ExtractionRequest, TransferSnapshot
 
 PAGE_BYTES = 256 * 2**20
 SIDECAR_BYTES = 64 * 2**20
+ENDING_SECONDS = 120.0  # a recording ends itself; this is for one that does not
 PHASES = {"merging": Phase.MERGING, "postprocessing": Phase.POSTPROCESSING}
 
 
@@ -79,22 +81,38 @@ class ChildExtractor:
         return extraction
 
     async def download_native(
-        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[int, int | None], None]
+        self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[TransferSnapshot], None]
     ) -> None:
         """Fetch the streams of kind ``native``. ``dataclasses.replace(stream, kind="native")`` makes one of a stream the
         engine answered ``Unsupported`` for. Raises ``TransferFailed``, ``EgressRefused``, ``DiskFull``."""
-        names = [stream.file_name for stream in extraction.streams if stream.kind == "native"]
+        names = _native_names(extraction)
         if not names:
             return
-
-        def on_event(event: Mapping[str, Any]) -> None:
-            if event["event"] == "progress":
-                on_progress(int(event["downloaded"]), event["total"])
-
         job = {"verb": "native", "streams": names, **_shared(request)}
         seconds, limit = self._bounds.file_timeout_seconds, self._bounds.max_file_bytes
-        message = await self._run(job, "file", seconds, limit, request.proxy, on_event)
+        message = await self._run(job, "file", seconds, limit, request.proxy, _progress_to(on_progress))
         answers.result(message, dict)
+
+    async def record(
+        self,
+        request: ExtractionRequest,
+        extraction: Extraction,
+        on_progress: Callable[[TransferSnapshot], None],
+        *,
+        seconds: float,
+        max_bytes: int,
+    ) -> bool:
+        """As the port says. Raises ``Overloaded`` when as many streams are being recorded as may be."""
+        bounds = {"seconds": seconds, "max_bytes": max_bytes}
+        job = {"verb": "record", "streams": _native_names(extraction), **bounds, **_shared(request)}
+        allowed = max_bytes + PAGE_BYTES  # playlists, and the segment that reaches the bound
+        message = await self._run(
+            job, "live", seconds + ENDING_SECONDS, allowed, request.proxy, _progress_to(on_progress)
+        )
+        return answers.result(message, lambda answer: bool(answer["over"]))
+
+    def finish_recording(self, workspace: Path) -> None:
+        ask_to_finish(workspace)
 
     async def postprocess(
         self, request: ExtractionRequest, extraction: Extraction, on_phase: Callable[[Phase], None]
@@ -136,6 +154,18 @@ class ChildExtractor:
             return await self._pool.run(
                 dict(job) | {"proxy": url}, lane=lane, timeout_seconds=timeout_seconds, on_event=on_event
             )
+
+
+def _native_names(extraction: Extraction) -> list[str]:
+    return [stream.file_name for stream in extraction.streams if stream.kind == "native"]
+
+
+def _progress_to(told: Callable[[TransferSnapshot], None]) -> Callable[[Mapping[str, Any]], None]:
+    def on_event(event: Mapping[str, Any]) -> None:
+        if event["event"] == "progress":
+            told(TransferSnapshot(int(event["downloaded"]), event["total"], float(event["speed"])))
+
+    return on_event
 
 
 def _shared(request: ExtractionRequest) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A bounded number of children at work, each job with a time limit, nobody's crash anybody else's.
 
-Two lanes: ``page`` (reading a page, seconds) and ``file`` (merging, converting, native downloads; minutes), so that a merge
-never keeps a page waiting. Children come from the nursery on demand, are used again while there is work, and leave after
+Three lanes: ``page`` (reading a page, seconds), ``file`` (merging, converting, native downloads; minutes) and ``live`` (recording;
+hours), so that a merge never keeps a page waiting and a recording no merge. Nobody waits for the live lane: what is not recorded now
+is gone, so its user is told. Children come from the nursery on demand, are used again while there is work, and leave after
 some jobs, when they grew, when a job of theirs was cancelled, or after a rest without work.
 """
 
@@ -22,7 +23,7 @@ from vasset.domain.errors import ExtractionFailed, Overloaded
 
 log = structlog.get_logger(__name__)
 
-Lane = Literal["page", "file"]
+Lane = Literal["page", "file", "live"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class PoolBounds:
 
     page_children: int = 2
     file_children: int = 2
+    live_children: int = 4
     waiting: int = 256
     recycle_after: int = 200
     max_private_mib: int = 160
@@ -59,8 +61,9 @@ class ChildPool:
         self._slots = {
             "page": asyncio.Semaphore(self._bounds.page_children),
             "file": asyncio.Semaphore(self._bounds.file_children),
+            "live": asyncio.Semaphore(self._bounds.live_children),
         }
-        self._queued = {"page": 0, "file": 0}
+        self._queued = {"page": 0, "file": 0, "live": 0}
         self._rest: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -139,6 +142,11 @@ class ChildPool:
         if self._closed:
             raise Overloaded("extraction is shutting down; try again shortly")
         slots = self._slots[lane]
+        if lane == "live" and slots.locked():
+            words = (
+                f"{self._bounds.live_children} live streams are being recorded already; try again when one has ended"
+            )
+            raise Overloaded(words, retry_after_seconds=30.0)
         if slots.locked() and self._queued[lane] >= self._bounds.waiting:
             raise Overloaded("too many pages are waiting to be read; try again shortly", retry_after_seconds=5.0)
         self._queued[lane] += 1

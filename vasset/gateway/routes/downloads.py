@@ -119,6 +119,13 @@ async def resume(request: Request, task_id: str, identity: Caller, _: NoQuery) -
     return await _answer(gateway, await gateway.services.tasks.resume(known_form(task_id), user_id=identity.user_id))
 
 
+@router.post("/downloads/{task_id}/finish", response_model=TaskAnswer, responses=STEERED)
+async def finish(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+    """End the recording of a live stream now: what was recorded becomes the file."""
+    gateway = gateway_of(request)
+    return await _answer(gateway, await gateway.services.tasks.finish(known_form(task_id), user_id=identity.user_id))
+
+
 @router.post("/downloads/{task_id}/retry", response_model=TaskAnswer, responses=STEERED)
 async def retry(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
     """Run a failed or cancelled task again; it costs a unit of quota like a new one."""

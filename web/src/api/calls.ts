@@ -54,7 +54,7 @@ export const downloads = (page = 1, per_page = 100): Promise<Paged<Task>> =>
 
 export const task = (task_id: string): Promise<Task> => call(`/downloads/${encodeURIComponent(task_id)}`);
 
-export type Verb = "cancel" | "pause" | "resume" | "retry" | "keep";
+export type Verb = "cancel" | "pause" | "resume" | "finish" | "retry" | "keep";
 export const act = (task_id: string, verb: Verb): Promise<Task> =>
   call(`/downloads/${encodeURIComponent(task_id)}/${verb}`, { method: "POST" });
 

@@ -79,6 +79,8 @@ export interface Progress {
   eta_seconds: number | null;
   attempt: number;
   seq: number;
+  /** A recording of something on air: it has no total, and ends when its user says so. */
+  is_live: boolean;
   error: TaskError | null;
 }
 export interface Task extends Progress {

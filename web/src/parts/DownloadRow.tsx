@@ -35,12 +35,13 @@ export function DownloadRow({ row, feed, onChanged }: { row: Row; feed: Feed; on
       <h3 title={row.url}>{title}</h3>
       {!hasEnded(row) && <Bar row={row} title={title} />}
       <p className="download-line">
-        <span className="phase">{phaseWords(row.phase, row.status)}</span>
+        <span className="phase">{phaseWords(row.phase, row.status, row.is_live)}</span>
         {row.attempt > 1 && !hasEnded(row) && <span>attempt {row.attempt}</span>}
         {line && row.phase !== "completed" && <span className="figures">{line}</span>}
       </p>
       <div className="row">
         {row.phase === "paused" && button("resume", "Resume")}
+        {row.is_live && row.phase === "downloading" && button("finish", "Stop and keep")}
         {!hasEnded(row) && row.phase !== "paused" && button("pause", "Pause")}
         {!hasEnded(row) && button("cancel", "Cancel")}
         {(row.phase === "failed" || row.phase === "cancelled") && button("retry", "Retry")}

@@ -54,11 +54,12 @@ export function MediaCard({ media, heading, onStarted, onClose }: {
         <div>
           <h2 id="media-title" ref={heading} tabIndex={-1}>{media.title}</h2>
           <p className="muted">{[media.uploader, media.site, media.is_live ? "live" : null].filter(Boolean).join(" · ")}</p>
+          {media.is_live && <p>On air now: it is recorded from here until it ends, or until you stop it and keep what there is.</p>}
         </div>
         <Choices choice={choice} qualities={qualities} formats={media.formats} containers={containers} onChange={change} />
         {failure && <ErrorNotice failure={failure} about={{ url: media.url }} />}
         <div className="row">
-          <button type="submit" className="primary" disabled={busy}>{busy ? "Starting…" : "Download"}</button>
+          <button type="submit" className="primary" disabled={busy}>{busy ? "Starting…" : media.is_live ? "Record" : "Download"}</button>
           <button type="button" className="quiet" onClick={onClose}>Close</button>
         </div>
       </div>

@@ -14,7 +14,8 @@ const PHASES: Record<Phase, string> = {
   paused: "Paused",
 };
 
-export function phaseWords(phase: Phase, status?: Status): string {
+export function phaseWords(phase: Phase, status?: Status, isLive = false): string {
+  if (isLive && phase === "downloading") return "Recording live";
   return status === "retry" ? "Will try again in a moment" : PHASES[phase];
 }
 

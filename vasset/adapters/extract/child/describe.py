@@ -7,6 +7,7 @@ from typing import Any
 from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.failure import JobFailed, of_kind
 from vasset.adapters.extract.child.job import Emit
+from vasset.adapters.extract.child.live_status import is_live, read_page
 from vasset.adapters.extract.child.options import MAX_FLAT_FORMATS, PAGE_SIZE, page_options
 from vasset.adapters.extract.child.qualities import resolution, shortlist
 from vasset.adapters.extract.child.sizes import estimate
@@ -20,7 +21,7 @@ UNREAD_PROTOCOLS = frozenset({"mhtml", "storyboard"})
 def describe(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """A JSON object with the fields of ``MediaInfo``."""
     with GuardedDownloader(page_options(job, settings)) as downloader:
-        info = downloader.extract_info(job["url"], download=False)
+        info = read_page(downloader, job["url"])
         if not isinstance(info, dict):
             raise JobFailed(of_kind("removed"))
         info = downloader.sanitize_info(info)
@@ -38,7 +39,7 @@ def _common(job: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
         "thumbnail": address(info.get("thumbnail")) or next((each for each in reversed(thumbnails) if each), None),
         "uploader": text(info.get("uploader") or info.get("channel") or info.get("creator"), limit=200),
         "duration_seconds": seconds(info.get("duration")),
-        "is_live": bool(info.get("is_live")),
+        "is_live": is_live(info),
     }
 
 

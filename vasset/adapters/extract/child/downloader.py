@@ -68,6 +68,10 @@ class GuardedDownloader(YoutubeDL):  # type: ignore[misc]
             raise UnavailableVideoError(NotFetched(f"{os.path.basename(name)} was not fetched"))  # noqa: PTH119
         return True, False
 
+    def carry_cookies(self, form: dict[str, Any]) -> None:
+        """Send what the extraction was given by the site: that was another process."""
+        self._load_cookies(form.get("cookies"), autoscope=False)
+
     def post_process(self, filename: str, info: dict[str, Any], files_to_move: Any = None) -> Any:
         self._phase = "ready"
         return super().post_process(filename, info, files_to_move)

@@ -10,9 +10,11 @@ from typing import Any
 from vasset.adapters.extract.child.describe import ITEM_MARK, PLAYLISTS
 from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.failure import Failure, JobFailed, of_kind
-from vasset.adapters.extract.child.formats import Choice, choose
+from vasset.adapters.extract.child.formats import Choice, choose, while_live
 from vasset.adapters.extract.child.job import Emit
+from vasset.adapters.extract.child.live_status import is_live, read_page
 from vasset.adapters.extract.child.options import base_options, checked
+from vasset.adapters.extract.child.recording import ask_to_finish, begun, follow
 from vasset.adapters.extract.child.sidecars import choose_subtitles
 from vasset.adapters.extract.child.sizes import total
 from vasset.adapters.extract.child.streams import requested, stream, tame
@@ -34,7 +36,25 @@ def extract(
     *,
     opened: type[GuardedDownloader] = GuardedDownloader,
 ) -> dict[str, Any]:
-    """A JSON object with the fields of ``Extraction``; ``info`` names a file in the workspace."""
+    """A JSON object with the fields of ``Extraction``; ``info`` names a file in the workspace.
+
+    When a recording has begun and its stream is not live any more, or its page cannot be read, what was recorded is the download.
+    """
+    followed = begun(Path(job["workspace"]))
+    try:
+        answer = _extract(job, settings, opened)
+    except Exception:
+        if followed is None:
+            raise
+        answer = None
+    if followed is None or (answer is not None and answer["is_live"]):
+        return answer or {}
+    ask_to_finish(Path(job["workspace"]))
+    _write(Path(job["workspace"]) / INFO_FILE, followed["info"])
+    return dict(followed["answer"])
+
+
+def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[GuardedDownloader]) -> dict[str, Any]:
     choice = choose(job["quality"], job["container"])
     url, item = _item(job["url"])
     options = base_options(job, settings) | checked(
@@ -49,12 +69,21 @@ def extract(
     if choice.target in VIDEO_TARGETS:
         options |= checked({"merge_output_format": choice.target})
     with opened(options) as downloader:
-        info = _one_video(downloader, downloader.extract_info(url, download=False))
-        if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming"}:
-            raise JobFailed(of_kind("live"))
+        info = _one_video(downloader, read_page(downloader, url))
         if info.get("has_drm"):
             raise JobFailed(of_kind("drm"))
+        if is_live(info):
+            info |= _chosen_while_live(downloader, info, choice)
         return _extraction(job, downloader, info, choice)
+
+
+def _chosen_while_live(downloader: GuardedDownloader, info: dict[str, Any], choice: Choice) -> dict[str, Any]:
+    selector = downloader.build_format_selector(while_live(choice))
+    chosen = downloader._select_formats(list(info.get("formats") or ()), selector)
+    if not chosen:
+        raise JobFailed(Failure("format", "The site streams this in a way that cannot be recorded here."))
+    best = dict(chosen[-1])
+    return {**best, "requested_downloads": [best], "requested_formats": best.get("requested_formats")}
 
 
 def _item(url: str) -> tuple[str, int | None]:
@@ -86,23 +115,31 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     merged = len(formats) > 1
     if choice.target == "webm" and (info.get("ext") != "webm" or any(form["ext"] != "webm" for form in formats)):
         raise JobFailed(Failure("format", "The site has no WebM version of this video; choose mp4 or mkv."))
+    broadcast = is_live(info)
     streams = [
         stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
         for form in formats
     ]
-    subtitles = choose_subtitles(info) if choice.target in VIDEO_TARGETS and not choice.audio_only else {}
+    if broadcast:
+        streams = [each | {"kind": "native", "size_bytes": None, "fragments": []} for each in streams]
+    with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast
+    subtitles = choose_subtitles(info) if with_subtitles else {}
     finished = _finished_ext(streams, formats, info, choice) if not subtitles else None
     kept = _kept(downloader.sanitize_info(info), formats, subtitles)
     _write(Path(job["workspace"]) / INFO_FILE, kept)
-    return {
+    answer = {
         "title": text(info.get("title")) or text(info.get("id")) or "untitled",
         "site": text(info.get("extractor_key") or info.get("extractor"), limit=80) or "unknown",
         "streams": streams,
         "info": {"file": INFO_FILE, "target": choice.target, "audio_only": choice.audio_only},
         "duration_seconds": duration,
-        "estimated_bytes": total(formats, duration),
-        "finished_ext": finished,
+        "estimated_bytes": None if broadcast else total(formats, duration),
+        "finished_ext": None if broadcast else finished,
+        "is_live": broadcast,
     }
+    if broadcast:
+        follow(Path(job["workspace"]), answer, kept)
+    return answer
 
 
 def _finished_ext(
@@ -127,7 +164,9 @@ def _kept(info: dict[str, Any], formats: list[dict[str, Any]], subtitles: dict[s
         kept.pop("requested_formats", None)
         kept |= formats[0]
     thumbnails = [each for each in info.get("thumbnails") or () if isinstance(each, dict) and each.get("url")]
-    return kept | {"thumbnails": thumbnails[-3:], "requested_subtitles": subtitles or None}
+    # Recorded is recorded: for phase two it is a file like any other, not something to fetch from a live stream.
+    over = {"is_live": False, "live_status": "was_live"} if is_live(info) else {}
+    return kept | over | {"thumbnails": thumbnails[-3:], "requested_subtitles": subtitles or None}
 
 
 def _write(path: Path, info: dict[str, Any]) -> None:

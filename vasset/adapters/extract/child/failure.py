@@ -41,7 +41,8 @@ KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "login_required",
             r"log.?in|sign.?in|account|registered users|--cookies|members?.only|subscri|purchase|password",
         ),
-        ("live", r"not currently live|live event|livestream|premieres? in|will begin|is offline|upcoming"),
+        ("upcoming", r"premieres? in|will begin|upcoming|not begun|scheduled"),
+        ("live", r"not currently live|live event|livestream|is offline"),
         ("removed", r"HTTP Error (?:404|410)|unavailable|removed|deleted|no longer|not exist|not found|terminated"),
         ("timeout", r"timed? ?out|timeout"),
     )
@@ -54,7 +55,8 @@ WORDS = {
     "private": "The video is private.",
     "geo_blocked": "The video is not available in the country this server is seen in.",
     "login_required": "The site shows this video to signed-in visitors only.",
-    "live": "This is a live stream or has not begun yet; download it when it has ended.",
+    "upcoming": "This has not begun yet; start the download when it has.",
+    "live": "Nothing is being streamed at this address right now; start the download when the stream has begun.",
     "removed": "The video does not exist or was removed.",
     "timeout": "The site did not answer in time; try again later.",
 }
@@ -93,7 +95,7 @@ def classify(error: BaseException) -> Failure:
             return cause.failure
         if isinstance(cause, FormatRefused):
             return Failure("format", str(cause))
-    if any(_is_refused(cause) for cause in chain):
+    if any(is_refused(cause) for cause in chain):
         return Failure("egress", "The page leads to an address that is not on the public internet; it was not opened.")
     for cause in chain:
         if isinstance(cause, OSError) and cause.errno in {28, 122}:
@@ -142,7 +144,7 @@ def _by_words(chain: list[BaseException]) -> Failure | None:
     return None
 
 
-def _is_refused(cause: BaseException) -> bool:
+def is_refused(cause: BaseException) -> bool:
     if isinstance(cause, HTTPError):
         return bool(cause.response.headers.get(REFUSAL_HEADER) == "egress_denied")
     return isinstance(cause, ProxyError) and REFUSED_TUNNEL.search(str(cause)) is not None

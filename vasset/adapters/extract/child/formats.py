@@ -14,7 +14,9 @@ FORMAT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 AUDIO_CONTAINERS = frozenset({"mp3", "m4a", "opus", "flac"})
 AUDIO_OF_VIDEO_CONTAINER = {"mp4": "m4a", "webm": "opus", "mkv": "original", "original": "original"}
 # Protocols somebody here can fetch: the engine, or yt-dlp's own downloaders through the guard.
-FETCHABLE = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments|ism|f4m)$']"
+FETCHABLE = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments|ism|f4m|websocket_frag)$']"
+# What can be recorded while it happens; a muxed stream first, whose sound and picture cannot drift apart.
+LIVE = "[protocol~='^(https?|m3u8|m3u8_native|websocket_frag)$']"
 
 
 class FormatRefused(Exception):
@@ -38,6 +40,15 @@ def choose(quality: str, container: str) -> Choice:
     if quality == "best" or HEIGHT.match(quality):
         return _video(quality, container)
     return _by_id(quality, container)
+
+
+def while_live(choice: Choice) -> str:
+    """The expression for a stream that is being broadcast: only what can be recorded, in one piece where there is one."""
+    if choice.audio_only:
+        return f"ba{LIVE}/b{LIVE}"
+    if "format_id" in choice.expression:
+        return choice.expression
+    return f"b{LIVE}/bv{LIVE}+ba{LIVE}/bv*{LIVE}/ba{LIVE}"
 
 
 def _audio(container: str) -> Choice:

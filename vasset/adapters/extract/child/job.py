@@ -65,12 +65,13 @@ def _run(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str,
 
 
 def _verb(name: str) -> Callable[[dict[str, Any], dict[str, Any], Emit], dict[str, Any]]:
-    from vasset.adapters.extract.child import describe, extract, native, postprocess, selftest
+    from vasset.adapters.extract.child import describe, extract, native, postprocess, record, selftest
 
     verbs = {
         "describe": describe.describe,
         "extract": extract.extract,
         "native": native.download,
+        "record": record.record,
         "postprocess": postprocess.postprocess,
         "selftest": selftest.selftest,
     }

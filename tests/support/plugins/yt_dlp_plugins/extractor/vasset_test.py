@@ -80,7 +80,21 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
         return {"_type": "playlist", "entries": entries}
 
     def _act_live(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
-        return {"is_live": True, "formats": _separate(media)}
+        """On air at ``address`` for as long as the file ``note`` is not there; ``browser`` asks for a browser's handshake."""
+        if "note" in query and Path(query["note"]).exists():
+            raise UserNotLive()
+        form = {"format_id": "live", "url": query["address"], "ext": query.get("ext", "mp4"),
+                "protocol": query.get("protocol", "m3u8_native")} | ({"impersonate": True} if "browser" in query else {})  # fmt: skip
+        return {"is_live": True, "formats": [form], "duration": None}
+
+    def _act_premiere(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """As YouTube does it: no formats, and the time only for who asks without insisting on formats."""
+        self.raise_no_formats("Premieres in 3 hours", expected=True)
+        return {"formats": [], "live_status": "is_upcoming", "release_timestamp": 1_800_000_000}
+
+    def _act_browser(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """A file that is served to browsers only."""
+        return {"formats": [{"format_id": "b", "url": query["address"], "ext": "mp4", "impersonate": True}]}
 
     def _act_hang(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         while True:
