@@ -9,18 +9,23 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from tests.support.gateway import RunningGateway, User, running_gateway
+from vasset.bootstrap.prompt_store import PromptTaskStore
 from vasset.domain.download import Intent, Phase
 from vasset.domain.errors import DependencyDown
+from vasset.domain.ports import TaskStore
 from vasset.domain.progress import SEQ_PER_FENCE, ProgressFrame
 from vasset.gateway import server
 from vasset.gateway.live.hub import MAX_SOCKETS_PER_USER
+from vasset.gateway.services import GatewayServices
 from vasset.gateway.tickets import Bearer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -128,6 +133,37 @@ async def test_a_reconnecting_client_learns_of_what_ended_meanwhile(gateway: Run
     assert {key: told[key] for key in ("seq", "percent", "phase")} == {
         key: polled[key] for key in ("seq", "percent", "phase")
     }
+
+
+class NoWorker:
+    """Nobody runs tasks here: they wait."""
+
+    def nudge(self, task_id: str) -> None:
+        return
+
+    def wake(self) -> None:
+        return
+
+
+async def test_every_wish_about_a_waiting_task_is_told_with_a_higher_seq(tmp_path: Path) -> None:
+    def promptly(services: GatewayServices) -> GatewayServices:
+        return replace(services, tasks=cast("TaskStore", PromptTaskStore(services.tasks, services.bus, NoWorker())))
+
+    wishes = ["pause", "resume", "pause", "cancel", "retry", "pause", "resume", "cancel"]
+    phases = ["paused", "queued", "paused", "cancelled", "queued", "paused", "queued", "cancelled"]
+    async with running_gateway(tmp_path, adjust=promptly) as gateway:
+        user = await gateway.sign_up()
+        task = await gateway.submitted(user)
+        async with gateway.socket(await gateway.ws_ticket(user)) as live:
+            seen = [(await receive(live))["tasks"][0]]
+            for wish, phase in zip(wishes, phases, strict=True):
+                answer = (await gateway.call("POST", f"/api/v1/downloads/{task.id}/{wish}", user))[1]["data"]
+                seen.append((await receive(live))["task"])
+                polled = (await gateway.call("GET", f"/api/v1/downloads/{task.id}", user))[1]["data"]
+                assert (seen[-1]["phase"], answer["phase"], polled["phase"]) == (phase, phase, phase)
+                assert seen[-1]["seq"] == answer["seq"] == polled["seq"]
+    sequence = [told["seq"] for told in seen]
+    assert sequence == sorted(set(sequence))
 
 
 async def test_a_ticket_works_once(gateway: RunningGateway) -> None:

@@ -13,7 +13,7 @@ from vasset.domain.download import Phase
 class ProgressFrame:
     """One message of ``progress:{task_id}``. Numbers, never strings; ``percent`` is None while the size is unknown.
 
-    ``seq`` rises within a task, across attempts and workers: it is ``fence * 1_000_000 + n``.
+    ``seq`` rises within a task, across attempts, workers and its user's wishes: it is ``fence * 1_000_000 + n``.
     """
 
     task_id: str

@@ -17,7 +17,11 @@ _PHASES = {
     TaskStatus.CANCELLED: Phase.CANCELLED,
 }
 ALMOST_DONE_PERCENT = 99.9  # 100 is said once, by the completed frame: a merge may still fail
+# A fence's frames end with what the row says after it: waiting again, or ended. Both are above every tick of that execution, and the same
+# whether the row or the bus tells.
 LAST_OF_FENCE = SEQ_PER_FENCE - 1
+WAITING_OF_FENCE = SEQ_PER_FENCE - 2
+LAST_TICK_OF_FENCE = SEQ_PER_FENCE - 3
 
 
 def describe_failure(failure: TaskFailure | None) -> dict[str, object] | None:
@@ -30,7 +34,7 @@ def describe_failure(failure: TaskFailure | None) -> dict[str, object] | None:
 def frame_of(task: Task) -> ProgressFrame:
     """What the SQL row alone can say: the fallback when no live frame is known.
 
-    An ended task's frame carries the highest ``seq`` of its fence, the same as the live terminal frame, so that a client sees it once.
+    Its ``seq`` is above every tick of the last execution, so whoever followed that one sees the task wait or end, and sees it once.
     """
     phase = task.phase if task.status is TaskStatus.RUNNING else _PHASES[task.status]
     total = task.total_bytes
@@ -42,7 +46,7 @@ def frame_of(task: Task) -> ProgressFrame:
     return ProgressFrame(
         task_id=task.id,
         user_id=task.user_id,
-        seq=task.fence * SEQ_PER_FENCE + (LAST_OF_FENCE if task.status.is_terminal else 0),
+        seq=task.fence * SEQ_PER_FENCE + _after_fence(task.status),
         phase=phase,
         timestamp=(task.completed_at or task.updated_at).timestamp(),
         percent=percent,
@@ -54,6 +58,12 @@ def frame_of(task: Task) -> ProgressFrame:
         error=describe_failure(task.failure),
         is_live=task.is_live,
     )
+
+
+def _after_fence(status: TaskStatus) -> int:
+    if status is TaskStatus.RUNNING:
+        return 0
+    return LAST_OF_FENCE if status.is_terminal else WAITING_OF_FENCE
 
 
 @dataclass(slots=True)
@@ -98,7 +108,7 @@ class ProgressTracker:
         if self._reported is not None and replace(frame, seq=0, timestamp=0.0) == self._reported:
             return None
         self._reported = replace(frame, seq=0, timestamp=0.0)
-        self._next = min(self._next + 1, LAST_OF_FENCE - 1)
+        self._next = min(self._next + 1, LAST_TICK_OF_FENCE)
         return frame
 
     def ending(
@@ -111,9 +121,8 @@ class ProgressTracker:
             self._total = self._downloaded = self._downloaded if size_bytes is None else size_bytes
             self._total_is_estimate = False
         frame = self._frame(now)
-        if frame.is_terminal:
-            frame = replace(frame, seq=self.fence * SEQ_PER_FENCE + LAST_OF_FENCE)
-        return replace(frame, error=describe_failure(failure))
+        place = LAST_OF_FENCE if frame.is_terminal else WAITING_OF_FENCE
+        return replace(frame, seq=self.fence * SEQ_PER_FENCE + place, error=describe_failure(failure))
 
     @property
     def downloaded_bytes(self) -> int:

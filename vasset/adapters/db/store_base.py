@@ -84,27 +84,33 @@ class StoreBase:
         )  # fmt: skip
 
     async def _pause(self, transaction: Transaction, row: Any) -> Any:
-        """Paused; an attempt that its user interrupted does not count."""
+        """Paused; an attempt that its user interrupted does not count.
+
+        A task that was waiting gets a new fence, as it does in ``_queue``: what watchers are told rises with it.
+        """
         return await self._change(
             transaction, row, TaskStatus.PAUSED,
             phase=Phase.PAUSED, intent=Intent.GO_ON, not_before=None, lease_owner=None, lease_until=None,
-            attempt=row.attempt - 1 if row.status is TaskStatus.RUNNING else row.attempt,
+            attempt=row.attempt - 1 if row.status is TaskStatus.RUNNING else row.attempt, fence=_next_fence(row),
         )  # fmt: skip
 
-    async def _queue(
-        self, transaction: Transaction, row: Any, *, intent: Intent = Intent.GO_ON, **values: Any
-    ) -> Any:
+    async def _queue(self, transaction: Transaction, row: Any, *, intent: Intent = Intent.GO_ON, **values: Any) -> Any:
         """Queued, with a wake-up in the outbox."""
         queued = await self._change(
             transaction, row, TaskStatus.QUEUED,
             phase=Phase.QUEUED, intent=intent, not_before=None, lease_owner=None, lease_until=None,
-            woken_at=transaction.now, **values,
+            woken_at=transaction.now, fence=_next_fence(row), **values,
         )  # fmt: skip
         await add_wake_up(transaction, queued)
         return queued
 
     async def _refund(self, transaction: Transaction, row: Any) -> None:
         await refund(transaction, user_id=row.user_id, task_id=row.id, n=row.debits, day=row.quota_day)
+
+
+def _next_fence(row: Any) -> int:
+    """An execution keeps its fence to the end: it may have to repeat a write whose commit nobody answered."""
+    return int(row.fence) + (row.status is not TaskStatus.RUNNING)
 
 
 def is_task_id(text: str) -> bool:
