@@ -72,6 +72,7 @@ def application() -> "typer.Typer":
         output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the file.")] = Path(),
         quality: Annotated[str, typer.Option(help="best, 2160p … 360p, audio, or a format id.")] = "best",
         format: Annotated[str, typer.Option(help="mp4, mkv, webm, mp3, m4a, opus, flac or original.")] = "mp4",
+        subtitles: Annotated[bool, typer.Option(help="Embed written subtitles, up to three languages.")] = True,
         json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a progress bar.")] = False,
         config: Annotated[Path | None, config_option] = None,
     ) -> None:
@@ -80,7 +81,7 @@ def application() -> "typer.Typer":
         _require_tools()
         from vasset.bootstrap.standalone import get as run
 
-        _exit_with(run, settings, url, output, quality, format, json)
+        _exit_with(run, settings, url, output, quality, format, json, subtitles)
 
     @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def fetch() -> None:

@@ -48,7 +48,9 @@ class Silent:
         return
 
 
-def get(settings: Settings, url: str, output: Path, quality: str, container: str, as_json: bool) -> int:
+def get(
+    settings: Settings, url: str, output: Path, quality: str, container: str, as_json: bool, with_subtitles: bool = True
+) -> int:
     """Download one video into ``output``. Answers the exit code; raises ``VAssetError`` in words."""
     import uvloop
 
@@ -60,16 +62,22 @@ def get(settings: Settings, url: str, output: Path, quality: str, container: str
     if container not in set(Container):
         raise InvalidInput(f"{container[:64]!r} is not a format; use one of {', '.join(Container)}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_interruptible(settings, url, output, quality, Container(container), as_json))
+        return runner.run(_interruptible(settings, url, output, quality, Container(container), as_json, with_subtitles))
 
 
 async def _interruptible(
-    settings: Settings, url: str, output: Path, quality: str, container: Container, as_json: bool
+    settings: Settings,
+    url: str,
+    output: Path,
+    quality: str,
+    container: Container,
+    as_json: bool,
+    with_subtitles: bool,
 ) -> int:
     loop = asyncio.get_running_loop()
     with _display(as_json) as display:
         running = _Running()
-        work = asyncio.ensure_future(_get(settings, url, output, quality, container, display, running))
+        work = asyncio.ensure_future(_get(settings, url, output, quality, container, display, running, with_subtitles))
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, running.stop, work)
         await asyncio.wait({work})
@@ -108,6 +116,7 @@ async def _get(
     container: Container,
     display: Display,
     running: _Running,
+    with_subtitles: bool,
 ) -> dict[str, object]:
     from vasset.bootstrap.media_tools import open_media_tools
     from vasset.domain.ports import ExtractionRequest
@@ -117,7 +126,7 @@ async def _get(
 
     started = time.monotonic()
     container = compatible_container(quality, container)
-    workspace = _workspace(output, url, quality, container)
+    workspace = _workspace(output, url, quality, container, with_subtitles)
     one = Slots(1)
     async with open_media_tools(settings, children=1) as tools:
         request = ExtractionRequest(
@@ -127,6 +136,7 @@ async def _get(
             task_id=workspace.name,
             workspace=workspace,
             timeout_seconds=settings.extraction_timeout_seconds,
+            with_subtitles=with_subtitles,
         )
         acquisition = Acquisition(
             extractor=tools.extractor,
@@ -166,8 +176,9 @@ async def _watch(acquisition: Acquisition, display: Display) -> None:
         await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _workspace(output: Path, url: str, quality: str, container: Container) -> Path:
-    key = hashlib.sha256("\n".join((url, quality, container)).encode()).hexdigest()[:24]
+def _workspace(output: Path, url: str, quality: str, container: Container, with_subtitles: bool) -> Path:
+    wishes = (url, quality, container) if with_subtitles else (url, quality, container, "without subtitles")
+    key = hashlib.sha256("\n".join(wishes).encode()).hexdigest()[:24]
     workspace = output / ".vasset" / key
     try:
         workspace.mkdir(parents=True, exist_ok=True)

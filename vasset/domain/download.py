@@ -97,6 +97,7 @@ class Submission:
     container: Container
     title: str | None = None
     duration_seconds: float | None = None
+    with_subtitles: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ class Task:
     total_bytes: int | None = None
     failure: TaskFailure | None = None
     extractor_version: str | None = None
+    with_subtitles: bool = True
     is_live: bool = False  # as the last extraction found it
 
 

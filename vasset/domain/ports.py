@@ -413,6 +413,7 @@ class ExtractionRequest:
     workspace: Path
     proxy: str | None = None
     timeout_seconds: float = 60.0
+    with_subtitles: bool = True
 
 
 class Extractor(Protocol):

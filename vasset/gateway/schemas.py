@@ -95,6 +95,7 @@ class DownloadBody(Body):
     mode: ModeName = "quick_download"
     quality: Annotated[str, AfterValidator(_quality), Field(max_length=64)] = "best"
     format: ContainerName = "mp4"
+    subtitles: bool = Field(True, description="Embed written subtitles (up to three languages) in a video file.")
     title: Annotated[Line, Field(max_length=500)] | None = None
     duration_seconds: Annotated[float, Field(ge=0, le=10_000_000)] | None = None
 

@@ -179,6 +179,7 @@ class RunDownload:
                 workspace=workspace,
                 proxy=proxy.url if proxy else None,
                 timeout_seconds=parts.bounds.extraction_timeout_seconds,
+                with_subtitles=self.task.with_subtitles,
             )
             try:
                 media = await self._acquire(request)

@@ -4,7 +4,7 @@ import { queuedRow } from "../src/media/queued";
 
 const row = (change: Partial<Row> = {}): Row => ({
   task_id: "a", history_id: 1, title: "Film", phase: "downloading", percent: 10, downloaded_bytes: 10, total_bytes: 100,
-  total_is_estimate: false, speed_bytes_per_second: 5, eta_seconds: 18, attempt: 1, seq: 1_000_001, error: null, ...change,
+  total_is_estimate: false, speed_bytes_per_second: 5, eta_seconds: 18, attempt: 1, is_live: false, seq: 1_000_001, error: null, ...change,
 });
 const board = (...rows: Row[]) => rows.reduce((known, one) => started(known, one), EMPTY_BOARD);
 
@@ -51,7 +51,7 @@ describe("what is heard about downloads", () => {
 
   it("lets a frame that overtook the answer to the click win over it", () => {
     const early = heard(EMPTY_BOARD, [row({ seq: 1_000_003, percent: 30, title: null })]);
-    const request = { url: "https://example.com/v", mode: "quick_download", quality: "best", format: "mp4", title: "Film" } as const;
+    const request = { url: "https://example.com/v", mode: "quick_download", quality: "best", format: "mp4", subtitles: true, title: "Film" } as const;
     const now = started(early, queuedRow({ task_id: "a", history_id: 1, status: "queued" }, request)).get("a")!;
     expect(now).toMatchObject({ percent: 30, phase: "downloading", title: "Film", url: "https://example.com/v" });
   });

@@ -165,6 +165,18 @@ async def test_subtitles_and_cover_are_embedded(
     assert [stream["codec_name"] for stream in found if stream["disposition"].get("attached_pic")] == ["mjpeg"]
 
 
+async def test_subtitles_nobody_wants_are_left_out(
+    extractor: ChildExtractor, site: Site, hostile: LyingOrigin, workspace: Path
+) -> None:
+    hostile.routes["/unwanted.vtt"] = sending(b"WEBVTT\n\n00:00.000 --> 00:02.000\nHello\n")
+    asked = request(site.url("separate", subtitle=hostile.url("/unwanted.vtt")), workspace, with_subtitles=False)
+    extraction = await extractor.extract(asked)
+    fetch(extraction, workspace)
+    media = await extractor.postprocess(asked, extraction, lambda phase: None)
+    assert {stream["codec_type"] for stream in probe(media.path)["streams"]} == {"video", "audio"}
+    assert hostile.requests("/unwanted.vtt") == []
+
+
 async def test_subtitles_and_cover_that_cannot_be_had_cost_nobody_the_video(
     extractor: ChildExtractor, site: Site, hostile: LyingOrigin, workspace: Path
 ) -> None:

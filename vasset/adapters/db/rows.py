@@ -39,6 +39,7 @@ def task_from(row: Any) -> Task:
         total_bytes=row.total_bytes,
         failure=failure,
         extractor_version=row.extractor_version,
+        with_subtitles=bool(row.with_subtitles),
         is_live=bool(row.is_live),
     )
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 
 from vasset.adapters.db.types import Identifier, PlainText, UtcDateTime, Word
@@ -186,6 +187,7 @@ tasks = Table(
     Column("failure_message", PlainText),
     Column("failure_retryable", Boolean),
     Column("extractor_version", String(64)),
+    Column("with_subtitles", Boolean, nullable=False, server_default=true()),
     Column("is_live", Boolean, nullable=False, server_default=false()),
     # The fence whose failure an operator has dealt with; a later failure has a higher one.
     Column("dismissed_fence", Integer),

@@ -103,7 +103,8 @@ class TaskSubmission(StoreBase):
         queued = {
             "id": task_id, "history_id": history.scalar_one(), "quality": submission.quality,
             "container": submission.container, "phase": Phase.QUEUED, "intent": Intent.GO_ON, "attempt": 0, "fence": 0,
-            "woken_at": now, "debits": 1, "quota_day": day, "downloaded_bytes": 0, "updated_at": now, **asked,
+            "woken_at": now, "debits": 1, "quota_day": day, "downloaded_bytes": 0, "updated_at": now,
+            "with_subtitles": submission.with_subtitles, **asked,
         }  # fmt: skip
         task = await transaction.execute(_ADD_TASK, queued)
         return task.one()
@@ -112,4 +113,6 @@ class TaskSubmission(StoreBase):
 def hash_of(submission: Submission) -> bytes:
     """What must be equal for two requests to count as the same one; display values do not."""
     asked = [submission.url, submission.mode, submission.quality, submission.container]
+    if not submission.with_subtitles:  # so that a key from before there was the choice still fits
+        asked.append("without subtitles")
     return hashlib.sha256(json.dumps(asked).encode()).digest()

@@ -74,6 +74,7 @@ class ChildExtractor:
         if not is_quality(request.quality):
             raise InvalidInput("choose best, audio, a height like 1080p, or a format id that /parse lists")
         job = {"verb": "extract", "quality": request.quality, "container": request.container.value, **_shared(request)}
+        job["subtitles"] = request.with_subtitles
         message = await self._run(job, "page", request.timeout_seconds, PAGE_BYTES, request.proxy)
         extraction = answers.result(message, partial(answers.extraction, version=self.version))
         if extraction.finished_ext is None and not self._has_ffmpeg:

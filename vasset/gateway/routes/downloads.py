@@ -54,6 +54,7 @@ async def submit(request: Request, body: schemas.DownloadBody, identity: Caller,
         container=Container(body.format),
         title=body.title,
         duration_seconds=body.duration_seconds,
+        with_subtitles=body.subtitles,
     )
     submitted = await gateway_of(request).submit(
         submission, role=identity.role, idempotency_key=idempotency_key_of(request)

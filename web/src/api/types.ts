@@ -58,6 +58,7 @@ export interface DownloadRequest {
   mode: Mode;
   quality: string;
   format: string;
+  subtitles: boolean;
   title?: string;
   duration_seconds?: number;
 }

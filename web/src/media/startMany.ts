@@ -9,7 +9,7 @@ export interface Outcome { rows: Row[]; left: PlaylistEntry[]; failure: Failure 
 /** Starts entries in their order and stops at the first refusal: what was started stays, what is left can be tried again. */
 export async function startMany(
   entries: readonly PlaylistEntry[],
-  choice: { quality: string; format: string; mode: Mode },
+  choice: { quality: string; format: string; mode: Mode; subtitles: boolean },
   keyOf: (entry: PlaylistEntry) => string,
 ): Promise<Outcome> {
   const rows: Row[] = [];

@@ -3,7 +3,7 @@ import type { Format, Mode, QualityChoice } from "../api/types";
 import { FORMAT_WORDS, formatLabel } from "../media/choice";
 import { size } from "../words/measure";
 
-export interface Choice { quality: string; format: string; mode: Mode }
+export interface Choice { quality: string; format: string; mode: Mode; subtitles: boolean }
 
 /** Quality, file format, and how long the file is to stay. */
 export function Choices({ choice, qualities, formats, containers, onChange }: {
@@ -39,6 +39,12 @@ export function Choices({ choice, qualities, formats, containers, onChange }: {
           </select>
         </label>
       </div>
+      {choice.quality !== "audio" && PICTURES.has(choice.format) && (
+        <label className="tick">
+          <input type="checkbox" checked={choice.subtitles} onChange={(event) => onChange({ ...choice, subtitles: event.target.checked })} />
+          Subtitles, where the site has written ones
+        </label>
+      )}
       <fieldset className="modes">
         <legend>How long to keep the file here</legend>
         {MODES.map((mode) => (
@@ -59,6 +65,8 @@ export function Choices({ choice, qualities, formats, containers, onChange }: {
     </>
   );
 }
+
+const PICTURES: ReadonlySet<string> = new Set(["mp4", "mkv", "webm"]);
 
 const MODES: readonly { value: Mode; title: string; words: string }[] = [
   { value: "quick_download", title: "Quick", words: "Save it to your device within 24 hours; then it is removed here." },

@@ -20,7 +20,7 @@ export function MediaCard({ media, heading, onStarted, onClose }: {
   const qualities = media.qualities.length > 0 ? media.qualities : [{ quality: "best", label: "Best", size_bytes: null }];
   const [choice, setChoice] = useState<Choice>(() => {
     const quality = qualities[0]!.quality;
-    return { quality, format: formatsFor(quality, media)[0]!, mode: "quick_download" };
+    return { quality, format: formatsFor(quality, media)[0]!, mode: "quick_download", subtitles: true };
   });
   const [key, setKey] = useState(freshKey);
   const [busy, setBusy] = useState(false);

@@ -21,7 +21,7 @@ export function PlaylistCard({ media, heading, onStarted, onClose }: {
   const [page, setPage] = useState(1);
   const [more, setMore] = useState(media.entry_count !== null && media.entry_count > media.entries.length);
   const [picked, setPicked] = useState<ReadonlySet<string>>(() => new Set(media.entries.map((entry) => entry.url)));
-  const [choice, setChoice] = useState<Choice>({ quality: "best", format: "mp4", mode: "quick_download" });
+  const [choice, setChoice] = useState<Choice>({ quality: "best", format: "mp4", mode: "quick_download", subtitles: true });
   const [busy, setBusy] = useState<"loading" | "starting" | null>(null);
   const [failure, setFailure] = useState<Failure | null>(null);
 
@@ -37,7 +37,7 @@ export function PlaylistCard({ media, heading, onStarted, onClose }: {
   };
   const keys = useRef(new Map<string, string>()); // a repeat after a lost answer must not start a video twice
   const keyOf = (entry: PlaylistEntry): string => {
-    const intent = [entry.url, choice.quality, choice.format, choice.mode].join(" ");
+    const intent = [entry.url, choice.quality, choice.format, choice.mode, choice.subtitles].join(" ");
     const key = keys.current.get(intent) ?? freshKey();
     keys.current.set(intent, key);
     return key;

@@ -122,7 +122,7 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     ]
     if broadcast:
         streams = [each | {"kind": "native", "size_bytes": None, "fragments": []} for each in streams]
-    with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast
+    with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast and job["subtitles"]
     subtitles = choose_subtitles(info) if with_subtitles else {}
     finished = _finished_ext(streams, formats, info, choice) if not subtitles else None
     kept = _kept(downloader.sanitize_info(info), formats, subtitles)
