@@ -14,7 +14,9 @@ FORMAT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 AUDIO_CONTAINERS = frozenset({"mp3", "m4a", "opus", "flac"})
 AUDIO_OF_VIDEO_CONTAINER = {"mp4": "m4a", "webm": "opus", "mkv": "original", "original": "original"}
 # Protocols somebody here can fetch: the engine, or yt-dlp's own downloaders through the guard.
-FETCHABLE = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments|ism|f4m|websocket_frag)$']"
+FETCHABLE = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments|ism|f4m)$']"
+# Messages that somebody sends while it happens; where there is nothing else.
+MESSAGES = "[protocol='websocket_frag']"
 # What can be recorded while it happens; a muxed stream first, whose sound and picture cannot drift apart.
 LIVE = "[protocol~='^(https?|m3u8|m3u8_native|websocket_frag)$']"
 
@@ -55,13 +57,13 @@ def _audio(container: str) -> Choice:
     target = container if container in AUDIO_CONTAINERS else AUDIO_OF_VIDEO_CONTAINER[container]
     codec = {"m4a": "acodec:aac", "opus": "acodec:opus", "mp3": "acodec:mp3"}.get(target)
     sort = ("lang", *((codec,) if codec and target != "mp3" else ()), "quality", "abr")
-    return Choice(f"ba{FETCHABLE}/b{FETCHABLE}", sort, target, audio_only=True)
+    return Choice(f"ba{FETCHABLE}/b{FETCHABLE}/b{MESSAGES}", sort, target, audio_only=True)
 
 
 def _video(quality: str, container: str) -> Choice:
     height = HEIGHT.match(quality)
     resolution = f"res:{height[1]}" if height else "res"
-    separate = f"bv*{FETCHABLE}+ba{FETCHABLE}/b{FETCHABLE}/bv*{FETCHABLE}"
+    separate = f"bv*{FETCHABLE}+ba{FETCHABLE}/b{FETCHABLE}/bv*{FETCHABLE}/b{MESSAGES}"
     if container == "webm":
         separate = f"bv*[ext=webm]{FETCHABLE}+ba[ext=webm]{FETCHABLE}/b[ext=webm]{FETCHABLE}/bv*[ext=webm]{FETCHABLE}"
     return Choice(separate, ("lang", resolution, "fps", "hdr:12", *_codecs(container)), container, audio_only=False)

@@ -12,7 +12,8 @@ UPCOMING = "upcoming"
 
 
 def is_live(info: dict[str, Any]) -> bool:
-    return bool(info.get("is_live")) or info.get("live_status") == "is_live"
+    """Media that comes as WebSocket messages is on air whatever the page says: there is no other way to have it."""
+    return bool(info.get("is_live")) or info.get("live_status") == "is_live" or info.get("protocol") == "websocket_frag"
 
 
 def read_page(downloader: GuardedDownloader, url: str) -> Any:
