@@ -81,7 +81,7 @@ def application() -> "typer.Typer":
         _require_tools()
         from vasset.bootstrap.standalone import get as run
 
-        _exit_with(run, settings, url, output, quality, format, json, subtitles)
+        _exit_with(run, settings, url, output, quality, format, json, subtitles, as_json=json)
 
     @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def fetch() -> None:
@@ -123,7 +123,8 @@ def _settings(config: Path | None, **overrides: Any) -> "Settings":
     except ValidationError as error:
         for problem in error.errors():
             name = "".join(f"VASSET_{str(part).upper()}: " for part in problem["loc"][:1])
-            print(f"vasset: {name}{problem['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+            words = problem["msg"].removeprefix("Value error, ").removeprefix(name.removesuffix(": "))
+            print(f"vasset: {name}{words.strip()}", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from None
 
 
@@ -140,8 +141,8 @@ def _require_tools() -> None:
         raise SystemExit(EXIT_MISSING_TOOL)
 
 
-def _exit_with(run: Any, *arguments: Any) -> None:
-    """Run a command to its exit code; failures we know are one sentence."""
+def _exit_with(run: Any, *arguments: Any, as_json: bool = False) -> None:
+    """Run a command to its exit code; failures we know are one sentence, or one line of JSON as ``vasset fetch`` prints it."""
     from vasset.domain import errors
 
     codes: list[tuple[type[errors.VAssetError], int]] = [
@@ -156,7 +157,12 @@ def _exit_with(run: Any, *arguments: Any) -> None:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except errors.VAssetError as error:
-        print(f"vasset: {error.message}", file=sys.stderr)
+        if as_json:
+            import json
+
+            print(json.dumps({"error": {"code": error.reason, "message": error.message}}))
+        else:
+            print(f"vasset: {error.message}", file=sys.stderr)
         code = next((number for kind, number in codes if isinstance(error, kind)), EXIT_FAILED)
     raise SystemExit(code or 0)
 

@@ -121,6 +121,17 @@ async def test_a_refusal_is_one_sentence_and_an_exit_code(
     assert out == ""
 
 
+async def test_programs_get_a_refusal_as_json(tmp_path: Path) -> None:
+    code, out, err = await run_vasset("get", "http://127.0.0.1:9/x", "-o", str(tmp_path), "--json")
+    assert (code, err) == (3, "")
+    assert json.loads(out)["error"]["code"] == "egress_refused"
+
+
+async def test_a_failing_site_is_one_sentence_without_yt_dlps_words(tmp_path: Path) -> None:
+    code, out, err = await run_vasset("get", "http://127.0.0.1:9/x", "-o", str(tmp_path), egress_allow="127.0.0.1:9")
+    assert (code, out, err) == (4, "", "vasset: The connection to the site failed; try again later.\n")
+
+
 async def test_a_missing_tool_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *vasset_command("get", "http://example.com/", "-o", str(tmp_path)),
@@ -137,6 +148,19 @@ async def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
     code, _, err = await run_vasset("doctor", "--data-dir", str(tmp_path), worker_slots="many")
     assert code == 2
     assert err.startswith("vasset: VASSET_WORKER_SLOTS:")
+
+
+async def test_a_secret_that_is_too_short_is_told_with_the_remedy(tmp_path: Path) -> None:
+    code, _, err = await run_vasset("doctor", "--data-dir", str(tmp_path), secret_key="short")
+    assert code == 2
+    assert err == "vasset: VASSET_SECRET_KEY: is shorter than 32 bytes; make one with `openssl rand -hex 32`\n"
+
+
+async def test_doctor_examines_no_folder_that_is_not_there(tmp_path: Path) -> None:
+    code, out, err = await run_vasset("doctor", "--data-dir", str(tmp_path / "nowhere"))
+    assert (code, out) == (1, "")
+    assert "--data-dir" in err
+    assert not (tmp_path / "nowhere").exists()
 
 
 async def test_doctor_finds_nothing_wrong_with_nothing(tmp_path: Path) -> None:

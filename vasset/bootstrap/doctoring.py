@@ -8,10 +8,13 @@ from collections.abc import Sequence
 
 from vasset.config import Settings
 from vasset.domain.audit import Finding
+from vasset.domain.errors import Unavailable
 
 
 def doctor(settings: Settings, fix: bool) -> int:
     """Print what disagrees. Answers 1 when something is wrong and was not repaired."""
+    if not settings.data_dir.is_dir():
+        raise Unavailable(f"there is no data folder {settings.data_dir}; name the server's with --data-dir")
     findings = asyncio.run(examine(settings, fix=fix))
     for finding in findings:
         word = "repaired" if finding.repaired else "note" if finding.is_note else "wrong"

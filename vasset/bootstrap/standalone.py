@@ -56,7 +56,8 @@ def get(
 
     from vasset.telemetry.log import configure_logging
 
-    configure_logging(format=settings.log_format, level="error")
+    # The one sentence at the end says what went wrong; yt-dlp's own words are for whoever asks for them.
+    configure_logging(format=settings.log_format, level="debug" if settings.log_level == "debug" else "critical")
     if not is_quality(quality):
         raise InvalidInput(f"{quality[:64]!r} is not a quality; use best, 2160p … 360p, audio or a format id")
     if container not in set(Container):

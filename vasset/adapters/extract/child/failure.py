@@ -75,6 +75,9 @@ class Failure:
         return {"event": "failed", **asdict(self)}
 
 
+UNREACHABLE = Failure("extraction", "The connection to the site failed; try again later.", "other", retryable=True)
+
+
 class JobFailed(Exception):
     """A job found out for itself that it cannot succeed."""
 
@@ -123,6 +126,9 @@ def _by_type(chain: list[BaseException]) -> Failure | None:
 
 
 def _by_words(chain: list[BaseException]) -> Failure | None:
+    refusal = next((code for cause in chain if (code := _guards_word(cause))), None)
+    if refusal is not None:  # the guard answers in the site's place
+        return of_kind("timeout") if refusal == "timeout" else UNREACHABLE
     status = next((cause.status for cause in chain if isinstance(cause, HTTPError)), None)
     if status is not None and status >= 500:
         return Failure("extraction", f"The site answered with an error of its own (HTTP {status}).", "other", True)
@@ -138,15 +144,19 @@ def _by_words(chain: list[BaseException]) -> Failure | None:
         if isinstance(cause, (TransportError, IncompleteRead, ProxyError)):
             if KINDS[-1][1].search(str(cause)):
                 return of_kind("timeout")
-            return Failure("extraction", "The connection to the site failed; try again later.", "other", True)
+            return UNREACHABLE
         if isinstance(cause, RequestError):
             return Failure("extraction", "The page leads to an address that is neither http nor https.")
     return None
 
 
+def _guards_word(cause: BaseException) -> str | None:
+    return cause.response.headers.get(REFUSAL_HEADER) if isinstance(cause, HTTPError) else None
+
+
 def is_refused(cause: BaseException) -> bool:
     if isinstance(cause, HTTPError):
-        return bool(cause.response.headers.get(REFUSAL_HEADER) == "egress_denied")
+        return _guards_word(cause) == "egress_denied"
     return isinstance(cause, ProxyError) and REFUSED_TUNNEL.search(str(cause)) is not None
 
 
