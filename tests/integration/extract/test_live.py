@@ -17,7 +17,7 @@ from tests.support.lying_origin import Answer, Asked, LyingOrigin, honest
 from vasset._engine import GuardProxy
 from vasset.adapters.extract.assemble import ExtractorOptions, open_extractor
 from vasset.adapters.extract.extractor import ChildExtractor
-from vasset.domain.errors import EgressRefused, ExtractionFailed, Overloaded, VAssetError
+from vasset.domain.errors import EgressRefused, ExtractionFailed, Overloaded, UnsupportedSite, VAssetError
 from vasset.domain.media import Extraction
 from vasset.domain.ports import ExtractionRequest, TransferSnapshot
 
@@ -281,6 +281,12 @@ async def test_websocket_messages_pass_the_guard_and_become_the_file(
                 with pytest.raises(EgressRefused):
                     async with recorded(extractor, asked) as one:
                         await one.over()
+
+
+async def test_a_protocol_nobody_here_speaks_is_named(extractor: ChildExtractor, site: Site, workspace: Path) -> None:
+    url = site.url("browser", address="rtmp://media.example/live")
+    with pytest.raises(UnsupportedSite, match="over rtmp only"):
+        await extractor.extract(request(url, workspace))
 
 
 async def test_what_has_not_begun_is_refused_with_its_time(

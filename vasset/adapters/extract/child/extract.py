@@ -10,7 +10,7 @@ from typing import Any
 from vasset.adapters.extract.child.describe import ITEM_MARK, PLAYLISTS
 from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.failure import Failure, JobFailed, of_kind
-from vasset.adapters.extract.child.formats import Choice, choose, while_live
+from vasset.adapters.extract.child.formats import UNFETCHABLE, Choice, choose, while_live
 from vasset.adapters.extract.child.job import Emit
 from vasset.adapters.extract.child.live_status import is_live, read_page
 from vasset.adapters.extract.child.options import base_options, checked
@@ -112,6 +112,11 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     taken: set[str] = set()
     duration = seconds(info.get("duration"))
     formats = [tame(form, taken) for form in requested(downloader.sanitize_info(info))]
+    odd = next((str(form["protocol"]) for form in formats if UNFETCHABLE.match(str(form.get("protocol")))), None)
+    if odd is not None:
+        raise JobFailed(
+            Failure("unsupported", f"The site sends this over {odd[:20]} only, which cannot be fetched here.")
+        )
     merged = len(formats) > 1
     if choice.target == "webm" and (info.get("ext") != "webm" or any(form["ext"] != "webm" for form in formats)):
         raise JobFailed(Failure("format", "The site has no WebM version of this video; choose mp4 or mkv."))

@@ -17,6 +17,9 @@ AUDIO_OF_VIDEO_CONTAINER = {"mp4": "m4a", "webm": "opus", "mkv": "original", "or
 FETCHABLE = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments|ism|f4m)$']"
 # Messages that somebody sends while it happens; where there is nothing else.
 MESSAGES = "[protocol='websocket_frag']"
+# Chosen when nothing else exists, to be refused by its name: "there is no such quality" would not be true.
+ANYTHING = "b*"
+UNFETCHABLE = re.compile(r"(?!(?:https?|m3u8|m3u8_native|http_dash_segments|ism|f4m|websocket_frag)$)")
 # What can be recorded while it happens; a muxed stream first, whose sound and picture cannot drift apart.
 LIVE = "[protocol~='^(https?|m3u8|m3u8_native|websocket_frag)$']"
 
@@ -57,13 +60,13 @@ def _audio(container: str) -> Choice:
     target = container if container in AUDIO_CONTAINERS else AUDIO_OF_VIDEO_CONTAINER[container]
     codec = {"m4a": "acodec:aac", "opus": "acodec:opus", "mp3": "acodec:mp3"}.get(target)
     sort = ("lang", *((codec,) if codec and target != "mp3" else ()), "quality", "abr")
-    return Choice(f"ba{FETCHABLE}/b{FETCHABLE}/b{MESSAGES}", sort, target, audio_only=True)
+    return Choice(f"ba{FETCHABLE}/b{FETCHABLE}/b{MESSAGES}/{ANYTHING}", sort, target, audio_only=True)
 
 
 def _video(quality: str, container: str) -> Choice:
     height = HEIGHT.match(quality)
     resolution = f"res:{height[1]}" if height else "res"
-    separate = f"bv*{FETCHABLE}+ba{FETCHABLE}/b{FETCHABLE}/bv*{FETCHABLE}/b{MESSAGES}"
+    separate = f"bv*{FETCHABLE}+ba{FETCHABLE}/b{FETCHABLE}/bv*{FETCHABLE}/b{MESSAGES}/{ANYTHING}"
     if container == "webm":
         separate = f"bv*[ext=webm]{FETCHABLE}+ba[ext=webm]{FETCHABLE}/b[ext=webm]{FETCHABLE}/bv*[ext=webm]{FETCHABLE}"
     return Choice(separate, ("lang", resolution, "fps", "hdr:12", *_codecs(container)), container, audio_only=False)
