@@ -150,3 +150,18 @@ async def test_a_lock_that_is_never_released_is_a_database_that_does_not_answer(
     other.close()
     await insert(database, 2)
     assert await numbers(database) == [2]
+
+
+async def test_closing_commits_what_is_under_way_and_refuses_what_comes_later(path: Path) -> None:
+    database = open_database(f"sqlite+aiosqlite:///{path}")
+    async with database.write() as transaction:
+        await transaction.execute(text("CREATE TABLE parent (id INTEGER PRIMARY KEY)"))
+    writing = asyncio.create_task(insert(database, 1))
+    await asyncio.sleep(0)
+    await database.close()
+    await writing
+    with pytest.raises(DependencyDown):
+        await insert(database, 2)
+    reopened = open_database(f"sqlite+aiosqlite:///{path}")
+    assert await numbers(reopened) == [1]
+    await reopened.close()

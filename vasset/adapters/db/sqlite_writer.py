@@ -21,6 +21,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import StaticPool
 
+from vasset.domain.errors import DependencyDown
+
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_POLL_SECONDS = 0.005
 TURN_SECONDS = 0.005
@@ -68,13 +70,14 @@ class SqliteWriter:
         self._raw: sqlite3.Connection | None = None
         self._committing = ThreadPoolExecutor(1, "sqlite-commit")
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
         event.listen(self._engine, "connect", self._prepare)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Writing]:
         """Run a block in a savepoint of its own and leave it when its group is on the disk; an exception undoes the block alone.
 
-        Raises ``sqlite3.Error`` when the group could not be begun or committed.
+        Raises ``sqlite3.Error`` when the group could not be begun or committed, ``DependencyDown`` after ``close``.
         """
         async with self._turn:
             group = await self._joined()
@@ -102,7 +105,8 @@ class SqliteWriter:
             yield
 
     async def close(self) -> None:
-        """Idempotent."""
+        """Commit what is under way, refuse what comes later. Idempotent."""
+        self._closed = True
         await asyncio.gather(*self._closing)
         if self._connection is not None:
             self._connection.close()
@@ -112,6 +116,8 @@ class SqliteWriter:
 
     async def _joined(self) -> Group:
         """The open group, or a new one. Its commit queues for the turn behind those who are waiting now: they are its members."""
+        if self._closed:
+            raise DependencyDown("the database is closed: the server is shutting down")
         if self._group is None:
             await self._begin()
             self._group = Group()

@@ -36,7 +36,8 @@ def _prepare(settings: dict[str, Any]) -> None:
                 extractor.suitable(PAGE)
                 list(extractor.extract_from_webpage(downloader, PAGE, "<html></html>"))
         for handler in downloader._request_director.handlers.values():
-            handler._make_sslcontext()
+            with contextlib.suppress(AttributeError):  # nothing here may depend on the yt-dlp of the day
+                handler._make_sslcontext()
 
 
 def _read_roots_once() -> None:
@@ -46,7 +47,8 @@ def _read_roots_once() -> None:
     """
     from yt_dlp.networking import common
 
-    common.make_ssl_context = functools.cache(common.make_ssl_context)
+    if hasattr(common, "make_ssl_context"):  # else each downloader reads them, as yt-dlp would
+        common.make_ssl_context = functools.cache(common.make_ssl_context)
 
 
 def _trust(ca_file: str | None) -> None:
