@@ -20,6 +20,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Request, Route, async_playwright, expect
 
+from tests.support.live_stream import LiveStream, transport_segments
+from tests.support.lying_origin import running_lying_origin
 from tests.support.media import Media
 from tests.support.origin import Origin
 from tests.support.processes import RunningServer, assert_healthy, serving
@@ -82,6 +84,7 @@ class House:
     server: RunningServer
     origin: Origin
     browser: Browser
+    stream: LiveStream
 
     @asynccontextmanager
     async def visit(self, *statuses: int, viewport: dict[str, int] = DESK, **context: Any) -> AsyncIterator[Visit]:
@@ -110,9 +113,13 @@ async def house(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Asy
     expect.set_options(timeout=PATIENCE_MS)
     _add_pages(origin.media.folder, f"http://{origin.address}")
     data_dir = tmp_path_factory.mktemp("page-data")
-    async with serving(data_dir, egress_allow=origin.address) as server, async_playwright() as playwright:
+    async with (
+        running_lying_origin() as station,
+        serving(data_dir, egress_allow=f"{origin.address},{station.address}") as server,
+        async_playwright() as playwright,
+    ):
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield House(server, origin, browser)
+        yield House(server, origin, browser, LiveStream(station, transport_segments(origin.media), "on-air"))
         await browser.close()
         assert await server.stop() == 0, "\n".join(server.log[-30:])
     await assert_healthy(data_dir)
@@ -216,6 +223,19 @@ async def test_a_running_download_is_paused_resumed_and_cancelled(house: House) 
         await page.get_by_role("button", name="Cancel: A slow film").click()
         await expect(page.get_by_text("Cancelled", exact=True)).to_be_visible(timeout=PATIENCE_MS)
         await expect(page.get_by_role("button", name="Retry: A slow film")).to_be_visible()
+
+
+async def test_a_broadcast_is_recorded_until_its_viewer_stops_it(house: House) -> None:
+    async with house.visit() as visit:
+        page = visit.page
+        await register(visit, "lea@example.test")
+        await find(visit, house.stream.url)
+        await expect(page.get_by_text("On air now")).to_be_visible(timeout=PATIENCE_MS)
+        await page.get_by_role("button", name="Record", exact=True).click()
+        await expect(page.get_by_text("Recording live", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+        await house.stream.air()
+        await page.get_by_role("button", name=re.compile("^Stop and keep: ")).click()
+        await expect(page.get_by_text("Ready to save", exact=True)).to_be_visible(timeout=PATIENCE_MS)
 
 
 async def test_the_numbers_come_by_polling_where_websockets_do_not_pass(house: House) -> None:
