@@ -124,7 +124,17 @@ def _settings(config: Path | None, **overrides: Any) -> "Settings":
         for problem in error.errors():
             name = "".join(f"VASSET_{str(part).upper()}: " for part in problem["loc"][:1])
             words = problem["msg"].removeprefix("Value error, ").removeprefix(name.removesuffix(": "))
-            print(f"vasset: {name}{words.strip()}", file=sys.stderr)
+            where = "" if problem["type"] == "value_error" else "; docs/configuration.md lists every setting"
+            print(f"vasset: {name}{words.strip()}{where}", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
+    except (
+        Exception
+    ) as error:  # the file is YAML of another shape, or none at all: the parser has classes of its own for that
+        if config is None:
+            raise
+        place = getattr(error, "problem_mark", None)
+        line = f" (line {place.line + 1})" if place is not None else ""
+        print(f"vasset: {config} cannot be read{line}; write one `name: value` a line, as YAML", file=sys.stderr)
         raise SystemExit(EXIT_USAGE) from None
 
 

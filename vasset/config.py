@@ -205,6 +205,33 @@ class Settings(BaseSettings):
             raise ValueError("VASSET_SECRET_KEY is shorter than 32 bytes; make one with `openssl rand -hex 32`")
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _refuse_unknown_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(
+            ("sqlite+aiosqlite://", "postgresql+asyncpg://")
+        ):
+            raise ValueError("begins neither with sqlite+aiosqlite:/// nor with postgresql+asyncpg://")
+        return value
+
+    @field_validator("queue_url")
+    @classmethod
+    def _refuse_unknown_queue(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("memory:", "amqp://", "amqps://")):
+            raise ValueError("is neither memory: nor an amqp:// or amqps:// address")
+        return value
+
+    @field_validator("cache_url")
+    @classmethod
+    def _refuse_unknown_cache(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(
+            ("memory:", "redis://", "rediss://", "redis+", "rediss+", "unix://")
+        ):
+            raise ValueError(
+                "is neither memory: nor a redis://, rediss://, redis+sentinel:// or redis+cluster:// address"
+            )
+        return value
+
     @field_validator("service_token")
     @classmethod
     def _refuse_short_token(cls, value: SecretStr | None) -> SecretStr | None:

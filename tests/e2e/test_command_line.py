@@ -156,6 +156,32 @@ async def test_a_secret_that_is_too_short_is_told_with_the_remedy(tmp_path: Path
     assert err == "vasset: VASSET_SECRET_KEY: is shorter than 32 bytes; make one with `openssl rand -hex 32`\n"
 
 
+@pytest.mark.parametrize("text", ["port: [1\n", "- a\n", "\t"])
+async def test_a_settings_file_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(text)
+    code, out, err = await run_vasset("doctor", "--config", str(tmp_path / "settings.yaml"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "settings.yaml cannot be read" in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("egress_allow", "10.0.0.1/8"),
+        ("database_url", "mysql://user:secret@host/x"),
+        ("queue_url", "kafka://user:secret@host"),
+        ("cache_url", "http://user:secret@host"),
+        ("port", "abc"),
+    ],
+)
+async def test_every_wrong_setting_is_one_sentence_with_its_name(setting: str, value: str, tmp_path: Path) -> None:
+    arguments = ("serve", "--port", "0") if setting != "port" else ("serve",)
+    code, out, err = await run_vasset(*arguments, "--data-dir", str(tmp_path), **{setting: value})
+    assert (code in {2, 3}, out, err.count("\n")) == (True, "", 1)
+    assert err.startswith(f"vasset: VASSET_{setting.upper()}: ")
+    assert "secret" not in err
+
+
 async def test_doctor_examines_no_folder_that_is_not_there(tmp_path: Path) -> None:
     code, out, err = await run_vasset("doctor", "--data-dir", str(tmp_path / "nowhere"))
     assert (code, out) == (1, "")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from vasset import _engine
-from vasset.domain.errors import EgressRefused, InvalidUrl
+from vasset.domain.errors import EgressRefused, InvalidInput, InvalidUrl
 
 
 def canonicaliser(egress_allow: Sequence[str]) -> Callable[[str], str]:
@@ -25,8 +25,11 @@ def canonicaliser(egress_allow: Sequence[str]) -> Callable[[str], str]:
 
 
 def open_guard(egress_allow: Sequence[str]) -> AbstractContextManager[_engine.GuardProxy]:
-    """The loopback proxy of this process."""
-    return _engine.GuardProxy(egress_allow=tuple(egress_allow))
+    """The loopback proxy of this process. Raises ``InvalidInput`` for an entry that cannot be read."""
+    try:
+        return _engine.GuardProxy(egress_allow=tuple(egress_allow))
+    except _engine.EgressDenied as error:
+        raise InvalidInput(f"VASSET_EGRESS_ALLOW: {error}") from error
 
 
 def classify_address(address: str) -> str | None:
