@@ -48,6 +48,12 @@ class Settings(BaseSettings):
         "local", description="Profile; `production` refuses weak settings (no TLS to the database, missing secrets)."
     )
 
+    kill_at: str | None = Field(
+        None,
+        pattern=r"^K([1-9]|1[0-6])(:[1-9][0-9]{0,8})?$",
+        description="For tests only: the process kills itself at this place (`docs/fault-campaign.md`); `production` refuses it.",
+    )
+
     # --- logging ---
     log_format: Literal["console", "json"] = Field("console", description="Human lines or one JSON object a line.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level printed.")
@@ -251,6 +257,8 @@ class Settings(BaseSettings):
     def _weaknesses(self) -> Iterator[str]:
         if self.secret_key is None:
             yield "set VASSET_SECRET_KEY (`openssl rand -hex 32`)"
+        if self.kill_at is not None:
+            yield "unset VASSET_KILL_AT, which is for tests"
         distributed = self.queue_url.get_secret_value() != "memory:"
         if distributed and self.service_token is None:
             yield "set VASSET_SERVICE_TOKEN (`openssl rand -hex 32`)"

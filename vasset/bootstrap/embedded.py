@@ -37,9 +37,11 @@ def serve(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; both drain. Answers the exit code."""
     import uvloop
 
+    from vasset.telemetry import faultpoint
     from vasset.telemetry.log import configure_logging
 
     configure_logging(format=settings.log_format, level=settings.log_level)
+    faultpoint.arm(settings.kill_at)
     gc.disable()  # a start makes 130,000 objects and hardly any garbage; see ``_keep_what_started``
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))

@@ -13,6 +13,7 @@ from vasset.domain.download import Submission, Task
 from vasset.domain.errors import Unavailable
 from vasset.domain.ports import ProgressBus, Submitted, TaskStore
 from vasset.domain.user import Role
+from vasset.telemetry import faultpoint
 from vasset.usecases.track_progress import frame_of
 
 
@@ -37,6 +38,7 @@ class PromptTaskStore:
 
     async def submit(self, submission: Submission, *, role: Role, idempotency_key: str | None) -> Submitted:
         submitted = await self._store.submit(submission, role=role, idempotency_key=idempotency_key)
+        faultpoint.reach("K1")
         if submitted.created:
             await self._tell(submitted.task)
         return submitted

@@ -20,9 +20,11 @@ def run_role(name: str, settings: Settings) -> int:
     """Serve one role until SIGTERM or Ctrl-C; answers the exit code. Raises ``Unavailable`` in words when it cannot start."""
     import uvloop
 
+    from vasset.telemetry import faultpoint
     from vasset.telemetry.log import configure_logging
 
     configure_logging(format=settings.log_format, level=settings.log_level)
+    faultpoint.arm(settings.kill_at)
     work: Coroutine[Any, Any, int] = _gateway(settings) if name == "gateway" else _service(name, settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)

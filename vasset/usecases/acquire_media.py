@@ -26,10 +26,12 @@ from vasset.domain.ports import (
     Transfer,
     TransferSnapshot,
 )
+from vasset.telemetry import faultpoint
 
 MAX_URL_RENEWALS = 5
 MAX_LIVE_RENEWALS = 50
 LIVE = "live"
+MERGE_BEGINS_WITHIN_SECONDS = 0.3  # a child has been forked and ffmpeg writes by then
 MERGE_SPACE_FACTOR = 2  # the streams and the file made of them exist side by side for a moment
 
 
@@ -209,6 +211,7 @@ class Acquisition:
         else:
             async with self._postprocess_gate.hold():
                 self._on_phase(Phase.MERGING if len(extraction.streams) > 1 else Phase.POSTPROCESSING)
+                faultpoint.begin("K13", within_seconds=MERGE_BEGINS_WITHIN_SECONDS)
                 processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
         self._on_phase(Phase.FINALIZING)
         path = _inside(self._request.workspace, processed)

@@ -44,6 +44,7 @@ from vasset.domain.ports import (
 )
 from vasset.domain.progress import ProgressFrame
 from vasset.domain.retry import RetryPolicy
+from vasset.telemetry import faultpoint
 from vasset.usecases.acquire_media import AcquiredMedia, Acquisition, Gate
 from vasset.usecases.hold_lease import HoldLease, Stop, uninterrupted
 from vasset.usecases.track_progress import ProgressTracker
@@ -237,13 +238,16 @@ class RunDownload:
         file = await self._parts.storage.publish(
             media.path, self.lease, title=media.title, ext=media.ext, digest=media.digest
         )
+        faultpoint.reach("K10")
         return await self._record(file, media.duration_seconds)
 
     async def _record(self, file: PublishedFile, duration_seconds: float | None) -> Task:
         try:
-            return await self._persist(
+            completed = await self._persist(
                 lambda: self._parts.store.complete(self.lease, file, duration_seconds=duration_seconds)
             )
+            faultpoint.reach("K11")
+            return completed
         except LeaseLost:
             await self._parts.storage.delete(
                 file.relative_path

@@ -6,6 +6,7 @@ import asyncio
 
 from vasset.domain.errors import Unavailable
 from vasset.domain.ports import TaskQueue
+from vasset.telemetry import faultpoint
 from vasset.worker.pool import Pool
 
 RECONNECT_SECONDS = 1.0
@@ -22,7 +23,9 @@ class Consumer:
             try:
                 async with self._queue.deliveries(prefetch=max(1, self._pool.slots.size)) as deliveries:
                     async for delivery in deliveries:
+                        faultpoint.reach("K4")
                         await self._pool.offer()
+                        faultpoint.reach("K5")
                         await delivery.acknowledge()
             except Unavailable:
                 await asyncio.sleep(RECONNECT_SECONDS)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from vasset.domain.errors import NotFound, StorageFailed, Unavailable
 from vasset.domain.ports import Clock, FileStore, Storage, TaskStore
+from vasset.telemetry import faultpoint
 
 EXPIRED_BATCH = 200
 FOLDER_BATCH = 200
@@ -119,6 +120,7 @@ class Janitor:
         for entry in entries:
             if entry.file_path is not None:
                 await self._storage.delete(entry.file_path)
+                faultpoint.reach("K12")
             await self._files.forget_file(entry.id, reason="expired")
         return len(entries)
 

@@ -6,6 +6,7 @@ import asyncio
 
 from vasset.domain.errors import Unavailable
 from vasset.domain.ports import Outbox, TaskQueue
+from vasset.telemetry import faultpoint
 
 BATCH = 64
 
@@ -46,6 +47,7 @@ class Relay:
         if not messages:
             return 0
         confirmed = await self._queue.publish(messages)
+        faultpoint.reach("K3")
         if confirmed:
             await self._outbox.mark_sent(confirmed)
         return len(confirmed)

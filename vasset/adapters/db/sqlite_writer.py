@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.pool import StaticPool
 
 from vasset.domain.errors import DependencyDown
+from vasset.telemetry import faultpoint
 
 LOCK_TIMEOUT_SECONDS = 5.0
 LOCK_POLL_SECONDS = 0.005
@@ -152,6 +153,7 @@ class SqliteWriter:
             raw.rollback()
             return None
         try:
+            faultpoint.begin("K16")
             await asyncio.get_running_loop().run_in_executor(self._committing, raw.commit)
         except sqlite3.Error as error:
             if raw.in_transaction:
@@ -183,6 +185,8 @@ class SqliteWriter:
         connection.isolation_level = None  # we say BEGIN ourselves
         for pragma in (*self._pragmas, "busy_timeout=0"):
             connection.execute(f"PRAGMA {pragma}").close()
+        if faultpoint.is_armed("K16"):
+            connection.execute("PRAGMA wal_autocheckpoint=1").close()  # every commit checkpoints, so that one can be hit
 
 
 def _primary_code(error: sqlite3.Error) -> int:

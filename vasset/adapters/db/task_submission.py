@@ -20,6 +20,7 @@ from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, 
 from vasset.domain.errors import IdempotencyMismatch, TooManyTasks
 from vasset.domain.ports import Submitted
 from vasset.domain.user import Role
+from vasset.telemetry import faultpoint
 
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
 _COUNT_UNFINISHED = select(func.count()).where(tasks.c.user_id == bindparam("of_user"), tasks.c.status.in_(UNFINISHED))
@@ -43,6 +44,7 @@ class TaskSubmission(StoreBase):
                 transaction, user_id=submission.user_id, daily_limit=self._policy.quota.limit_for(role),
                 task_id=task_id, n=1,
             )  # fmt: skip
+            faultpoint.reach("K15")
             await self._refuse_too_many(transaction, submission.user_id)
             row = await self._insert(transaction, submission, task_id, day)
             await add_wake_up(transaction, row)

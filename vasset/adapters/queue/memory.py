@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 
 from vasset.domain.ports import Delivery, OutboxMessage
+from vasset.telemetry import faultpoint
 
 
 class MemoryQueue:
@@ -30,6 +31,7 @@ class MemoryQueue:
             else:
                 self._waiting.put_nowait(message.task_id)
             confirmed.append(message.id)
+        faultpoint.reach("K2")
         return confirmed
 
     @asynccontextmanager

@@ -22,6 +22,7 @@ from vasset.adapters.queue import topology
 from vasset.adapters.queue.message import MalformedMessage, encode, task_id_of
 from vasset.domain.errors import DependencyDown
 from vasset.domain.ports import Delivery, OutboxMessage
+from vasset.telemetry import faultpoint
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ class RabbitQueue:
         confirmed: list[int] = []
         for start in range(0, len(messages), BATCH):
             batch = messages[start : start + BATCH]
+            faultpoint.begin("K2")
             results = await asyncio.gather(
                 *(self._publish_one(exchange, message) for message in batch), return_exceptions=True
             )

@@ -29,6 +29,7 @@ from vasset.services.auth.tokens import (
     new_nonce,
     new_token,
 )
+from vasset.telemetry import faultpoint
 
 INVITATION_SECONDS = 7 * 86_400
 
@@ -102,6 +103,7 @@ class AuthService:
             parent, child_hash=hash_of(child), nonce=nonce,
             ttl_seconds=self._policy.refresh_token_seconds, grace_seconds=self._policy.refresh_grace_seconds,
         )  # fmt: skip
+        faultpoint.reach("K14")
         if rotation.repeated_nonce is not None:
             child = child_of(refresh_token, rotation.repeated_nonce)
         return self._pair(rotation.user_id, rotation.session_id, child)
