@@ -542,8 +542,12 @@ class Storage(Protocol):
 
     async def delete(self, relative_path: str) -> None: ...
 
-    async def discard_workspace(self, task_id: str, *, fence: int | None = None) -> None:
-        """Remove unfinished files; with ``fence`` only those of that fence or an earlier one. Published files stay."""
+    async def discard_workspace(self, task_id: str, *, fence: int | None = None, withdraw: bool = False) -> None:
+        """Remove unfinished files; with ``fence`` only those of that fence or an earlier one. Published files stay.
+
+        ``withdraw`` is for a task whose row ended without a file: one that was published before a crash, and that no row will ever
+        name, goes too.
+        """
         ...
 
     def usage(self) -> DiskUsage: ...

@@ -320,7 +320,8 @@ class RunDownload:
         with contextlib.suppress(Unavailable):  # watchers find the ending in SQL
             await self._parts.bus.publish([frame])
         if task.status.is_terminal:
-            await self._parts.storage.discard_workspace(task.id, fence=self.lease.fence)
+            withdraw = task.status is not TaskStatus.COMPLETED
+            await self._parts.storage.discard_workspace(task.id, fence=self.lease.fence, withdraw=withdraw)
         return Ended(task)
 
     async def _persist(self, write: Callable[[], Awaitable[Result]]) -> Result:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from vasset.domain.download import TaskStatus
 from vasset.domain.errors import NotFound, StorageFailed, Unavailable
 from vasset.domain.ports import Clock, FileStore, Storage, TaskStore
 from vasset.telemetry import faultpoint
@@ -131,7 +132,8 @@ class Janitor:
             with contextlib.suppress(NotFound):
                 task = await self._store.get(task_id, user_id=None)
                 if task.status.is_terminal:
-                    await self._storage.discard_workspace(task_id, fence=task.fence)
+                    withdraw = task.status is not TaskStatus.COMPLETED
+                    await self._storage.discard_workspace(task_id, fence=task.fence, withdraw=withdraw)
                     removed += 1
         return removed
 

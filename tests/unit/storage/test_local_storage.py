@@ -118,6 +118,43 @@ async def test_discarding_keeps_what_was_published(storage: LocalStorage) -> Non
     assert storage.resolve(file.relative_path).exists()
 
 
+async def test_withdrawing_removes_a_publication_no_row_will_name(storage: LocalStorage) -> None:
+    lease = lease_of("t1", mode=Mode.ARCHIVE)
+    file = await storage.publish(fetched(storage, lease), lease, title="A", ext="mp4", digest=DIGEST)
+    await storage.discard_workspace("t1", fence=lease.fence, withdraw=True)
+    assert not (storage.root / file.relative_path).exists()
+    assert not (storage.root / "tmp/t1").exists()
+
+
+async def test_withdrawing_leaves_another_file_that_has_the_name_by_now(storage: LocalStorage) -> None:
+    lease = lease_of("t1", mode=Mode.ARCHIVE)
+    file = await storage.publish(fetched(storage, lease), lease, title="A", ext="mp4", digest=DIGEST)
+    target = storage.root / file.relative_path
+    target.unlink()
+    target.write_bytes(b"bytes")  # as many, by somebody else
+    await storage.discard_workspace("t1", withdraw=True)
+    assert target.read_bytes() == b"bytes"
+
+
+async def test_withdrawing_leaves_the_workspace_of_whoever_took_over(storage: LocalStorage) -> None:
+    lease = lease_of("t1")
+    file = await storage.publish(fetched(storage, lease), lease, title="A", ext="mp4", digest=DIGEST)
+    storage.workspace("t1", 2)
+    await storage.discard_workspace("t1", fence=1, withdraw=True)
+    assert storage.published("t1", 2) == file
+
+
+async def test_a_discard_that_was_cut_off_is_finished_by_the_next(storage: LocalStorage) -> None:
+    lease = lease_of("t1")
+    file = await storage.publish(fetched(storage, lease), lease, title="A", ext="mp4", digest=DIGEST)
+    folder = storage.root / "tmp/t1"
+    (folder / ".work-1").rename(folder / ".gone-1")  # killed between rename and removal
+    assert storage.workspaces.unfinished() == ["t1"]
+    await storage.discard_workspace("t1", withdraw=True)
+    assert not (storage.root / file.relative_path).exists()
+    assert storage.workspaces.unfinished() == []
+
+
 @pytest.fixture(params=["openat2", "walk"])
 def opener(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same promises with and without the system call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 
@@ -97,6 +98,31 @@ async def test_unfinished_files_go_only_when_their_task_has_ended(around: Surrou
     assert around.storage.workspaces.fences(running.id) == [1]
     assert around.storage.workspaces.fences(cancelled.id) == []
     assert unknown.is_dir(), "what SQL does not know is not proven to be garbage"
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_a_file_published_before_a_crash_goes_when_its_task_was_cancelled(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    """K10 and a cancel: the rename happened, the row will never name the file."""
+    task = await around.submit(mode=mode)
+    lease = await around.claim()
+
+    async def die(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(around.store, "complete", die)
+        with pytest.raises(asyncio.CancelledError):
+            await around.run(lease).run()
+    assert len(around.files()) == 1
+    await around.store.cancel(task.id, user_id=around.users[0])
+    around.clock.advance(LEASE_SECONDS + 1)
+    await around.store.reap()
+    assert (await around.task(task.id)).status is TaskStatus.CANCELLED
+    await janitor_of(around).clean()
+    assert around.files() == []
+    assert around.storage.workspaces.unfinished() == []
 
 
 async def test_nothing_is_deleted_while_sql_does_not_answer(

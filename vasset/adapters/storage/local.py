@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 from vasset.adapters.storage.beneath import fsync_path, open_beneath, open_regular_beneath, rename_no_replace
-from vasset.adapters.storage.publication import read_note, write_note
+from vasset.adapters.storage.publication import published_from, read_note, write_note
 from vasset.adapters.storage.reservations import Reservations
 from vasset.adapters.storage.titles import safe_ext, safe_title
 from vasset.adapters.storage.workspaces import Workspaces
@@ -142,8 +142,15 @@ class LocalStorage:
         if path.parts[0] == "tmp":
             Workspaces.remove_if_empty(self.root / path.parent)
 
-    async def discard_workspace(self, task_id: str, *, fence: int | None = None) -> None:
-        await asyncio.to_thread(self.workspaces.discard, task_id, fence)
+    async def discard_workspace(self, task_id: str, *, fence: int | None = None, withdraw: bool = False) -> None:
+        await asyncio.to_thread(self._discard, task_id, fence, withdraw)
+
+    def _discard(self, task_id: str, fence: int | None, withdraw: bool) -> None:
+        def last_look(folder: Path) -> None:
+            if withdraw and (file := published_from(self.root, folder)) is not None:
+                self._delete(file.relative_path)
+
+        self.workspaces.discard(task_id, fence, last_look=last_look)
 
     def usage(self) -> DiskUsage:
         disk = psutil.disk_usage(str(self.root))

@@ -17,8 +17,9 @@ def write_note(source: Path, file: PublishedFile) -> None:
     note = source.parent / NOTE
     draft = note.with_name(NOTE + ".new")
     fields = {name: getattr(file, name) for name in PublishedFile.__dataclass_fields__}
+    identity = _identity(source)
     with draft.open("w", encoding="utf-8") as stream:
-        json.dump({"source": source.name, "file": fields}, stream)
+        json.dump({"source": source.name, "identity": identity, "file": fields}, stream)
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(note)
@@ -27,9 +28,32 @@ def write_note(source: Path, file: PublishedFile) -> None:
 
 def read_note(workspace: Path) -> PublishedFile | None:
     """The file that was renamed away; None when nothing was: no note, a torn one, or its source is still here."""
+    found = _read(workspace)
+    return None if found is None else found[0]
+
+
+def published_from(root: Path, workspace: Path) -> PublishedFile | None:
+    """Like :func:`read_note`, and what is at its path now is still that very file: a name may have been given away again."""
+    found = _read(workspace)
+    if found is None:
+        return None
+    file, identity = found
+    try:
+        return file if _identity(root / file.relative_path) == identity else None
+    except OSError:
+        return None
+
+
+def _read(workspace: Path) -> tuple[PublishedFile, list[int]] | None:
     try:
         note = json.loads((workspace / NOTE).read_text(encoding="utf-8"))
         file = PublishedFile(**note["file"])
-        return None if (workspace / note["source"]).exists() else file
+        return None if (workspace / note["source"]).exists() else (file, note.get("identity", []))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _identity(path: Path) -> list[int]:
+    """Survives a rename; two files never share it."""
+    status = path.stat(follow_symlinks=False)
+    return [status.st_ino, status.st_size, status.st_mtime_ns]

@@ -6,14 +6,17 @@ can neither rename its bytes over ours nor publish them. The losing option, a ``
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from vasset.domain.errors import LeaseLost, NotFound
 
 TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}\Z")
 _WORK = re.compile(r"\.work-([0-9]{1,18})\Z")
+_GONE = re.compile(r"\.gone-([0-9]{1,18})\Z")  # out of every worker's reach, not yet removed
 
 
 class Workspaces:
@@ -49,12 +52,25 @@ class Workspaces:
             return []
         return sorted(int(match[1]) for entry in folder.iterdir() if (match := _WORK.match(entry.name)))
 
-    def discard(self, task_id: str, fence: int | None) -> None:
+    def discard(
+        self, task_id: str, fence: int | None, *, last_look: Callable[[Path], None] = lambda folder: None
+    ) -> None:
+        """Each workspace is first renamed out of reach, so that nobody can take it over between ``last_look`` and its removal."""
         folder = self.folder(task_id)
+        self._remove_gone(folder, last_look)
         for number in self.fences(task_id):
             if fence is None or number <= fence:
-                shutil.rmtree(folder / f".work-{number}", ignore_errors=True)
+                with contextlib.suppress(FileNotFoundError):  # taken over in this moment: it is somebody's again
+                    (folder / f".work-{number}").rename(folder / f".gone-{number}")
+        self._remove_gone(folder, last_look)
         self.remove_if_empty(folder)
+
+    @staticmethod
+    def _remove_gone(folder: Path, last_look: Callable[[Path], None]) -> None:
+        if folder.is_dir():
+            for gone in [entry for entry in folder.iterdir() if _GONE.match(entry.name)]:
+                last_look(gone)
+                shutil.rmtree(gone, ignore_errors=True)
 
     @staticmethod
     def remove_if_empty(folder: Path) -> None:
@@ -68,4 +84,8 @@ class Workspaces:
         if not self._tmp.is_dir():
             return []
         names = [entry.name for entry in self._tmp.iterdir() if entry.is_dir() and TASK_ID.match(entry.name)]
-        return [name for name in names if self.fences(name)]
+        return [name for name in names if self.fences(name) or self._has_gone(name)]
+
+    def _has_gone(self, task_id: str) -> bool:
+        folder = self.folder(task_id)
+        return folder.is_dir() and any(_GONE.match(entry.name) for entry in folder.iterdir())
