@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINE := vasset/_engine.abi3.so
+FAULTY_ENGINE := target/faultpoints/release/libvasset_engine.so
 ENGINE_SOURCES := $(shell find engine/src -name '*.rs' 2>/dev/null) engine/Cargo.toml Cargo.toml Cargo.lock
 HOST ?= 127.0.0.1
 PORT ?= 8080
@@ -85,8 +86,13 @@ load: build ## locust against a running server: make load URL=http://127.0.0.1:8
 	@deploy/local/prepare load "$(PYTHON)" "$(VENV)"
 	$(BIN)/locust -f locustfile.py --headless --host "$(or $(URL),http://$(HOST):$(PORT))" $(LOCUST_ARGS)
 
-chaos: build $(VENV)/.dev ## the long fault campaign
-	CHAOS_LONG=1 $(BIN)/python -m pytest -m campaign tests/faults -o addopts="-q --import-mode=importlib" --timeout 7200
+chaos: build $(VENV)/.dev ## the long fault campaign: make chaos CHAOS_SEEDS="1 2" CHAOS_TASKS=1200
+	@deploy/local/prepare tests "$(PYTHON)" "$(VENV)"
+	@deploy/local/prepare faultpoints "$(PYTHON)" "$(VENV)"
+	$(BIN)/python -m tests.faults.campaign --deployment embedded distributed --seed $(or $(CHAOS_SEEDS),1 2 3 4 5 6) \
+	  --tasks $(or $(CHAOS_TASKS),1200) --seconds $(or $(CHAOS_SECONDS),400) --engine $(FAULTY_ENGINE) \
+	  --output benchmarks/results/chaos.json
+	$(BIN)/python -m tests.faults.campaign.page
 
 fuzz: ## the long form of the fuzz targets: make fuzz FUZZ_SECONDS=600
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) cargo test --release -p vasset-engine --test fuzz_short -- --nocapture

@@ -15,6 +15,7 @@ from tests.support.origin import Origin
 from tests.support.processes import run_vasset
 from tests.support.server_folder import server_folder
 from vasset.bootstrap.cluster import Cluster
+from vasset.bootstrap.local_servers import LocalServer
 
 pytestmark = [
     pytest.mark.servers,
@@ -129,6 +130,29 @@ async def test_postgresql_away_is_503_and_recovers_by_itself(running: Running) -
         await asyncio.to_thread(running.cluster.postgres.start)
     async with asyncio.timeout(30):
         while (await running.user.call("GET", "/api/v1/downloads")).status != 200:
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(("server", "accepting"), [("rabbit", 202), ("redis", 202), ("postgres", 503)])
+async def test_a_server_that_hangs_degrades_and_never_lies(
+    running: Running, origin: Origin, server: str, accepting: int
+) -> None:
+    """SIGSTOP: the port is open and nobody answers (P26)."""
+    hung: LocalServer = getattr(running.cluster, server)
+    hung.pause()
+    try:
+        answer = await running.user.call("POST", "/api/v1/download", json={"url": origin.url("progressive.mp4")})
+        assert answer.status == accepting, answer.json
+        assert accepting == 202 or "Retry-After" in answer.headers
+        assert (await running.user.call("GET", "/healthz")).status == 200, "a restart would help nobody"
+        ready = (await running.user.call("GET", "/readyz")).status
+        assert ready == (200 if accepting == 202 else 503)
+    finally:
+        hung.go_on()
+    if accepting == 202:
+        assert (await running.user.ended(answer.data["task_id"], timeout_seconds=90))["status"] == "completed"
+    async with asyncio.timeout(30):
+        while (await running.user.call("GET", "/readyz")).status != 200:
             await asyncio.sleep(0.1)
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server that cuts, refuses, delays or black-holes on command (toxiproxy's ideas, in one file)."""
+"""A TCP proxy in front of a server that cuts, refuses, delays, throttles, slices or black-holes on command (toxiproxy's ideas, in one file)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 
 class CuttingProxy:
-    """``port`` leads to the server. Switches take effect at once, for open connections too."""
+    """``port`` leads to ``target_port``. Switches take effect at once, for open connections too."""
 
-    def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
+    def __init__(self, target_port: int = 0) -> None:
+        self.target_port = target_port
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.StreamWriter] = set()
         self._accepting: set[asyncio.Task[None]] = set()
@@ -20,6 +20,9 @@ class CuttingProxy:
         self._flowing.set()
         self._refusing = False
         self.delay_seconds = 0.0
+        self.bytes_per_second: float | None = None
+        self.cut_after_bytes: int | None = None
+        self.slice_bytes: int | None = None
         self.port = 0
 
     async def start(self) -> None:
@@ -49,6 +52,8 @@ class CuttingProxy:
 
     def heal(self) -> None:
         self._refusing = False
+        self.delay_seconds = 0.0
+        self.bytes_per_second = self.cut_after_bytes = self.slice_bytes = None
         self._flowing.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,7 +65,7 @@ class CuttingProxy:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
         except OSError:
             writer.transport.abort()
             return
@@ -75,14 +80,31 @@ class CuttingProxy:
                     await link.wait_closed()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        passed = 0
         with contextlib.suppress(OSError):
             while data := await source.read(65_536):
-                await self._flowing.wait()
-                if self.delay_seconds:
-                    await asyncio.sleep(self.delay_seconds)
-                sink.write(data)
-                await sink.drain()
+                for piece in self._pieces(data):
+                    await self._flowing.wait()
+                    await self._dawdle(len(piece))
+                    passed += len(piece)
+                    if self.cut_after_bytes is not None and passed > self.cut_after_bytes:
+                        sink.write(piece[: max(0, len(piece) - (passed - self.cut_after_bytes))])
+                        self.cut_after_bytes = None  # one victim, in the middle of an answer
+                        await sink.drain()
+                        sink.transport.abort()
+                        return
+                    sink.write(piece)
+                    await sink.drain()
         sink.transport.abort()
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        size = self.slice_bytes or len(data)
+        return [data[start : start + size] for start in range(0, len(data), size)]
+
+    async def _dawdle(self, size: int) -> None:
+        seconds = self.delay_seconds + (size / self.bytes_per_second if self.bytes_per_second else 0.0)
+        if seconds:
+            await asyncio.sleep(seconds)
 
 
 @asynccontextmanager

@@ -11,11 +11,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vasset.bootstrap.local_servers import PostgresServer, RabbitServer, RedisServer, ServerFailed, free_port, start_all
+from vasset.bootstrap.local_servers import (
+    LocalServer,
+    PostgresServer,
+    RabbitServer,
+    RedisServer,
+    ServerFailed,
+    free_port,
+    start_all,
+)
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -45,7 +53,7 @@ class Role:
 
     def wait_ready(self, deadline: float) -> None:
         """Raises ``ServerFailed`` with the role's last words."""
-        while not _answers(self.url + "/readyz"):
+        while not answers(self.url + "/readyz"):
             if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
                 words = " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-3:])
                 raise ServerFailed(f"{self.name} did not become ready: {words}")
@@ -75,7 +83,10 @@ class Role:
 
 @dataclass(slots=True)
 class Cluster:
-    """Start with ``with``; ``url`` is the gateway's. ``workers`` and ``gateways`` say how many of each run."""
+    """Start with ``with``; ``url`` is the gateway's. ``workers`` and ``gateways`` say how many of each run.
+
+    ``reach`` answers the URL by which the roles reach a server: tests put a proxy in between.
+    """
 
     folder: Path
     port: int = 0
@@ -83,6 +94,7 @@ class Cluster:
     gateways: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     fsync: bool = True
+    reach: Callable[[LocalServer], str] = lambda server: server.url
     postgres: PostgresServer = field(init=False)
     redis: RedisServer = field(init=False)
     rabbit: RabbitServer = field(init=False)
@@ -127,9 +139,9 @@ class Cluster:
             **os.environ,
             "PYTHONUNBUFFERED": "1",
             "VASSET_DATA_DIR": str(self.folder / "files"),
-            "VASSET_DATABASE_URL": self.postgres.url,
-            "VASSET_QUEUE_URL": self.rabbit.url,
-            "VASSET_CACHE_URL": self.redis.url,
+            "VASSET_DATABASE_URL": self.reach(self.postgres),
+            "VASSET_QUEUE_URL": self.reach(self.rabbit),
+            "VASSET_CACHE_URL": self.reach(self.redis),
             "VASSET_SECRET_KEY": self._kept_secret("secret-key"),
             "VASSET_SERVICE_TOKEN": self._kept_secret("service-token"),
             **{f"VASSET_{name.upper()}_ADDRESS": f"127.0.0.1:{port}" for name, port in ports.items()},
@@ -199,7 +211,7 @@ def run_cluster(data_dir: Path, port: int, workers: int) -> int:
     return 0
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=2) as answer:
