@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 START_SECONDS = 60.0
 
 
@@ -229,8 +231,33 @@ class PostgresServer(LocalServer):
         self._end(signal.SIGINT)  # "fast": rolls back what runs, instead of waiting for clients
 
     def kill(self) -> None:
+        """Backends too: each leads a group of its own, and one that outlived its server would write beside the next one."""
+        super().pause()  # no more are born while they are counted
+        backends = self._backends()
         super().kill()
+        self._signal(backends, signal.SIGKILL)
+        psutil.wait_procs(backends, timeout=20)
         (self.folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        super().pause()
+        self._signal(self._backends(), signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(self._backends(), signal.SIGCONT)
+        super().go_on()
+
+    def _backends(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    @staticmethod
+    def _signal(processes: Sequence[psutil.Process], how: signal.Signals) -> None:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(how)
 
 
 class RedisServer(LocalServer):
