@@ -176,6 +176,11 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(64 * 2**30, ge=1, description="Largest download of one task.")
     max_retries: int = Field(3, ge=0, description="Automatic retries after the first attempt (PRD: 3).")
     drain_seconds: float = Field(20.0, ge=0, description="Time running downloads get to checkpoint after SIGTERM.")
+    leave_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Time a gateway serves on after SIGTERM while `/readyz` says 503, for balancers to notice.",
+    )
     progress_hz: float = Field(4.0, gt=0, le=10, description="Progress frames a second per task at most.")
     rate_limit: int | None = Field(None, description="Bytes a second of all downloads of one process; default: none.")
     max_connections: int = Field(256, ge=1, description="Connections of one engine.")

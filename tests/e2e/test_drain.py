@@ -39,6 +39,7 @@ async def cluster(origin: Origin) -> AsyncIterator[Cluster]:
         "VASSET_BCRYPT_COST": "4",
         "VASSET_LEASE_SECONDS": "60",  # what is handed back need not wait for it
         "VASSET_DRAIN_SECONDS": "5",
+        "VASSET_LEAVE_SECONDS": "1",
         "VASSET_LOG_FORMAT": "json",
     }
     with server_folder("drain") as folder:
@@ -56,28 +57,43 @@ async def cluster(origin: Origin) -> AsyncIterator[Cluster]:
 
 @dataclass
 class Balancer:
-    """Clients behind a load balancer: a gateway that refuses connections is left out, any other failure is one."""
+    """Clients behind a load balancer: it asks ``/readyz`` and sends to who is ready; whatever fails then is a failure."""
 
     urls: list[str]
     token: str
     answered: int = 0
     failures: list[str] = field(default_factory=list)
+    _ready: set[str] = field(default_factory=set)
     _turn: itertools.count[int] = field(default_factory=itertools.count)
+
+    async def keep_looking(self, until: asyncio.Event) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while not until.is_set():
+                for url in self.urls:
+                    try:
+                        async with session.get(url + "/readyz") as answer:
+                            ready = answer.status == 200
+                    except (aiohttp.ClientError, TimeoutError):
+                        ready = False
+                    (self._ready.add if ready else self._ready.discard)(url)
+                await asyncio.sleep(0.05)
 
     async def keep_asking(self, until: asyncio.Event) -> None:
         headers = {"Authorization": f"Bearer {self.token}"}
         connector = aiohttp.TCPConnector(force_close=True)
         async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
             while not until.is_set():
-                url = self.urls[next(self._turn) % len(self.urls)]
+                ready = sorted(self._ready)
+                if not ready:
+                    await asyncio.sleep(0.01)
+                    continue
+                url = ready[next(self._turn) % len(ready)]
                 try:
                     async with session.get(url + "/api/v1/downloads") as answer:
                         await answer.read()
                         if answer.status != 200:
                             self.failures.append(f"{answer.status} of {url}")
                         self.answered += 1
-                except aiohttp.ClientConnectorError:
-                    continue  # refused before anything was sent
                 except aiohttp.ClientError as error:
                     self.failures.append(f"{error!r} of {url}")
 
@@ -95,6 +111,7 @@ async def test_no_request_fails_while_gateways_are_replaced(cluster: Cluster) ->
         balancer = Balancer([cluster.roles[name].url for name in names], str(user._token))
         enough = asyncio.Event()
         async with asyncio.TaskGroup() as group:
+            group.create_task(balancer.keep_looking(enough))
             for _ in range(8):
                 group.create_task(balancer.keep_asking(enough))
             for name in names * ROUNDS:

@@ -11,6 +11,8 @@ import uvicorn
 
 from vasset.domain.errors import Unavailable
 
+LAST_REQUESTS_SECONDS = 0.2
+
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises ``Unavailable`` in words when the address is taken."""
@@ -46,6 +48,14 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.started_event.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """A connection that was accepted a moment ago has its request under way; uvicorn would close it unread."""
+        for server in self.servers:
+            server.close()
+        if self.server_state.connections:
+            await asyncio.sleep(LAST_REQUESTS_SECONDS)
+        await super().shutdown(sockets)
 
     def stop(self) -> None:
         self.should_exit = True

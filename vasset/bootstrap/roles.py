@@ -45,6 +45,7 @@ async def _gateway(settings: Settings) -> int:
                 _say(f"V-Asset gateway is ready on {url_of(listener)}")
                 await _first(stopping.wait(), serving)
             role.draining = True
+            await asyncio.sleep(settings.leave_seconds)
             server.stop()
             await serving
     return 0
