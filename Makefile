@@ -90,7 +90,7 @@ chaos: build $(VENV)/.dev ## the long fault campaign: make chaos CHAOS_SEEDS="1 
 	@deploy/local/prepare tests "$(PYTHON)" "$(VENV)"
 	@deploy/local/prepare faultpoints "$(PYTHON)" "$(VENV)"
 	$(BIN)/python -m tests.faults.campaign --deployment embedded distributed --seed $(or $(CHAOS_SEEDS),1 2 3 4 5 6) \
-	  --tasks $(or $(CHAOS_TASKS),1200) --seconds $(or $(CHAOS_SECONDS),400) --engine $(FAULTY_ENGINE) \
+	  --tasks $(or $(CHAOS_TASKS),1200) --seconds $(or $(CHAOS_SECONDS),400) --at-a-time 8 --engine $(FAULTY_ENGINE) \
 	  --output benchmarks/results/chaos.json
 	$(BIN)/python -m tests.faults.campaign.page
 

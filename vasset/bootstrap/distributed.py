@@ -336,10 +336,10 @@ def _optional(name: str, adapter: Any) -> list[Part]:
 @asynccontextmanager
 async def _hints(settings: Settings, nudge: Callable[[str], None]) -> AsyncIterator[None]:
     import asyncio
-    import contextlib
 
     from vasset.adapters.bus.redis_hints import RedisHintReceiver
     from vasset.adapters.redis_connection import open_subscriber
+    from vasset.usecases.end_tasks import end_tasks
 
     url = settings.cache_url.get_secret_value()
     if url == "memory:":
@@ -350,9 +350,7 @@ async def _hints(settings: Settings, nudge: Callable[[str], None]) -> AsyncItera
     try:
         yield
     finally:
-        receiving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await receiving
+        await end_tasks([receiving])
         await subscriber.aclose()
 
 

@@ -25,6 +25,7 @@ from vasset.domain.ports import (
     TaskStore,
 )
 from vasset.domain.retry import RetryPolicy
+from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.run_download import DownloadBounds, DownloadParts, Ended, RunDownload
 from vasset.worker.admission import Admission, AdmissionBounds
 from vasset.worker.consumer import Consumer
@@ -168,9 +169,7 @@ class Downloader:
         self.begin_drain()
         assert self._drained is not None
         await self._drained
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end_tasks(self._loops)
 
     async def _supervised(self, run: Callable[[], Awaitable[None]]) -> None:
         """A loop that dies of a defect is reported and started again; one defect must not stop the product."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from vasset.domain.ports import Outbox, TaskQueue
+from vasset.usecases.end_tasks import end_tasks
 from vasset.worker.relay import Relay
 
 RESTART_SECONDS = 1.0
@@ -44,6 +44,4 @@ async def relaying(
     try:
         yield relay
     finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await end_tasks([running])

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from vasset.domain.download import Intent, Lease
 from vasset.domain.errors import LeaseLost, Unavailable
 from vasset.domain.ports import Clock, TaskStore
+from vasset.usecases.end_tasks import end_tasks
 
 Result = TypeVar("Result")
 
@@ -68,15 +69,12 @@ class HoldLease:
         try:
             await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                working.cancel()
-                await asyncio.wait({working})
+                await end_tasks([working])
             if beating.done() and (working.cancelled() or working.exception() is not None):
                 return beating.result()
             return working.result()  # `uninterrupted` work may end with a result although it was asked to stop
         finally:
-            for future in (working, beating):
-                future.cancel()
-            await asyncio.gather(working, beating, return_exceptions=True)
+            await end_tasks([working, beating])
 
     async def _until_stopped(self) -> Stop:
         held_until = self._clock.monotonic() + self._lease_seconds

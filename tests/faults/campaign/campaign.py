@@ -280,10 +280,11 @@ async def _set_up(wanted: Wanted, folder: Path, history: History) -> AsyncIterat
         settings = {"VASSET_EGRESS_ALLOW": origin.egress_allow}
         build = DEPLOYMENTS[wanted.deployment]
         deployment = await stack.enter_async_context(build(folder / "product", settings, history, wanted.engine))
+        pause_seconds = max(0.25, 0.01 * wanted.users * wanted.at_a_time)  # more who wait ask less often
         connector = aiohttp.TCPConnector(limit=400, force_close=False)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         users = [
-            User(f"u{number}", deployment.urls, session, history, origin, random.Random(chance.random()))
+            User(f"u{number}", deployment.urls, session, history, origin, random.Random(chance.random()), pause_seconds)
             for number in range(wanted.users)
         ]
         nemesis = Nemesis(wanted.seed, deployment, origin.proxy, history, wanted.engine is not None)

@@ -19,8 +19,7 @@ from tests.faults.campaign.origin import CampaignOrigin, Chosen
 from tests.support.api_client import PASSWORD
 
 CALL_SECONDS = 5.0
-PAUSE_SECONDS = 0.25
-FOLLOW_SECONDS = 45.0
+FOLLOW_SECONDS = 60.0
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 UNREACHED = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
@@ -56,6 +55,7 @@ class User:
     history: History
     origin: CampaignOrigin
     chance: random.Random
+    pause_seconds: float = 0.25
     token: str = ""
     refresh_token: str = ""
     mine: dict[str, Chosen] = field(default_factory=dict)
@@ -318,4 +318,4 @@ class User:
         raise AssertionError(f"{path} was not answered after every fault was healed")
 
     async def _pause(self) -> None:
-        await asyncio.sleep(self.chance.uniform(0.5, 1.5) * PAUSE_SECONDS)
+        await asyncio.sleep(self.chance.uniform(0.5, 1.5) * self.pause_seconds)

@@ -7,7 +7,6 @@ it comes and fans out in memory (a connection per client costs 75 KiB each and t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 from vasset.adapters.bus.codec import decode, encode
 from vasset.domain.ports import ProgressBus
 from vasset.domain.progress import ProgressFrame
+from vasset.usecases.end_tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +44,7 @@ class RedisProgressBus:
 
     async def __aexit__(self, *_: object) -> None:
         if self._reader is not None:
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
+            await end_tasks([self._reader])
         await self._subscriber.aclose()
         await self._client.aclose()
 

@@ -20,6 +20,7 @@ from vasset.domain.ports import Clock, ProgressBus, TaskStore
 from vasset.domain.progress import ProgressFrame
 from vasset.gateway.live.watcher import Watcher
 from vasset.gateway.shapes import frame_shape
+from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.watch_progress import UNFINISHED, WatchProgress
 
 log = structlog.get_logger("vasset.gateway.live")
@@ -79,9 +80,7 @@ class ProgressHub:
     async def close(self) -> None:
         running, self._running = self._running, []
         self._subscribed.clear()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end_tasks(running)
 
     @property
     def sockets(self) -> int:
