@@ -92,6 +92,12 @@ def test_a_task_that_is_gone_is_lost(told: Told) -> None:
     assert told.broken() == {"lost"}
 
 
+def test_a_task_that_is_unknown_for_a_moment_is_lost(told: Told) -> None:
+    told.note("missing", task="t1")
+    finish(told)
+    assert told.broken() == {"lost"}
+
+
 @pytest.mark.parametrize("status", ["queued", "running", "retry", "paused"])
 def test_a_task_that_never_ends_is_lost(told: Told, status: str) -> None:
     told.submit("k2", "t2", "http://o/2")

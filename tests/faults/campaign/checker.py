@@ -97,6 +97,8 @@ def _lost(story: _Story) -> Iterator[Violation]:
         final = story.final.get(answer["task"])
         if final is None:
             yield Violation("lost", answer["task"], f"accepted for key {asked['key']}, and no such task at the end")
+    for note in story.notes["missing"]:
+        yield Violation("lost", note["task"], "was accepted, and asking for it answered 404")
     for task, final in story.final.items():
         if final["status"] not in TERMINAL:
             yield Violation("lost", task, f"still {final['status']} when every bound had passed")

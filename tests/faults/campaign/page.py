@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ Run = dict[str, Any]
 
 def render(runs: Sequence[Run]) -> str:
     """The tables, one column a deployment and one for both."""
-    columns = {"embedded": [], "distributed": [], "both": list(runs)}  # type: dict[str, list[Run]]
+    columns: dict[str, list[Run]] = {"embedded": [], "distributed": [], "both": list(runs)}
     for run in runs:
         columns[run["deployment"]].append(run)
     lines = [_row(["", *columns]), _row(["---", *(["---:"] * len(columns))])]
@@ -59,6 +59,18 @@ def _violations(runs: Iterable[Run]) -> int:
     return sum(sum(run["violations"].values()) for run in runs)
 
 
+def _per_kill(runs: Sequence[Run], extra: Callable[[Run], float]) -> float:
+    return round(sum(map(extra, runs)) / max(1, sum(run["kills"]["total"] for run in runs)), 1)
+
+
+def _extra_executions(run: Run) -> float:
+    return float(run["executions"] - run["executions"] / run["execution_amplification"])
+
+
+def _extra_kib(run: Run) -> float:
+    return float(run["origin_bytes_sent"] - run["bytes_of_completed_files"]) / 1024
+
+
 _ROWS: list[tuple[str, Any]] = [
     ("runs", len),
     ("tasks accepted", _total("tasks", "accepted")),
@@ -71,6 +83,10 @@ _ROWS: list[tuple[str, Any]] = [
     ("… that nobody answered", lambda runs: sum(call["info"] for run in runs for call in run["calls"].values())),
     ("WebSocket frames checked", lambda runs: sum(run["frames"] for run in runs)),
     ("files hashed and compared", lambda runs: sum(run["files_hashed"] for run in runs)),
+    ("executions (claims of a worker)", lambda runs: sum(run["executions"] for run in runs)),
+    ("… more than tasks, retries and resumes asked for, per kill", lambda runs: _per_kill(runs, _extra_executions)),
+    ("MiB the origin sent", lambda runs: sum(run["origin_bytes_sent"] for run in runs) >> 20),
+    ("… more than the completed files have, KiB per kill", lambda runs: _per_kill(runs, _extra_kib)),
     ("**violations**", _violations),
 ]
 
