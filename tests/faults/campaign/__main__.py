@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from tests.faults.campaign.campaign import DEPLOYMENTS, Result, Wanted, run
 from tests.support.server_folder import server_folder
@@ -42,7 +45,7 @@ def _one(wanted: Wanted, output: Path | None, kept: Path | None) -> bool:
     print(f"{wanted.deployment}: seed {wanted.seed}", flush=True)
     with server_folder("chaos") as folder:
         try:
-            result = asyncio.run(run(wanted, folder))
+            result = asyncio.run(_until_stopped(run(wanted, folder)))
         finally:
             if kept is not None:
                 keep(folder, kept / f"{wanted.deployment}-{wanted.seed}")
@@ -52,6 +55,13 @@ def _one(wanted: Wanted, output: Path | None, kept: Path | None) -> bool:
     if output is not None:
         add(output, result)
     return result.verdict.is_clean
+
+
+async def _until_stopped(running: Coroutine[Any, Any, Result]) -> Result:
+    """SIGTERM ends a run as Ctrl-C does: with every server it started."""
+    task = asyncio.ensure_future(running)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def keep(folder: Path, target: Path) -> None:

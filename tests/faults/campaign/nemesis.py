@@ -52,7 +52,7 @@ def role_faults(seed: int, roles: list[str], *, has_engine_places: bool) -> Iter
         target, detail = chance.choices(roles, weights)[0], ""
         if kind == "armed":
             target, detail = next(places)
-        yield Fault(kind, target, detail, LEASE_SECONDS + chance.uniform(1.0, 3.0), chance.uniform(0.1, 1.2))
+        yield Fault(kind, target, detail, LEASE_SECONDS + chance.uniform(0.5, 2.0), chance.uniform(0.2, 2.2))
 
 
 def server_faults(seed: int, servers: list[str]) -> Iterator[Fault]:
@@ -67,7 +67,7 @@ def server_faults(seed: int, servers: list[str]) -> Iterator[Fault]:
 def origin_faults(seed: int) -> Iterator[Fault]:
     chance = random.Random(f"{seed}/origin")
     while True:
-        yield Fault("link", "origin", chance.choice(TOXICS), chance.uniform(0.3, 2.0), chance.uniform(1.0, 4.0))
+        yield Fault("link", "origin", chance.choice(TOXICS), chance.uniform(0.3, 2.0), chance.uniform(2.0, 6.0))
 
 
 def _places(chance: random.Random, roles: list[str], *, has_engine_places: bool) -> Iterator[tuple[str, str]]:

@@ -67,10 +67,10 @@ class CampaignOrigin:
         if kind < 0.14:
             return self.merged(label)
         small, large = [name for name in self.bodies if name < "f30"], [name for name in self.bodies if name >= "f30"]
-        if kind < 0.22:
-            name = chance.choice([name for name in small if len(self.bodies[name]) > 60_000])
+        if kind < 0.18:  # one to two seconds: longer ones would never end between two kills
+            name = chance.choice([name for name in small if 60_000 < len(self.bodies[name]) < 130_000])
             return Chosen(self._url(f"slow/{name}", label), (digest(self.bodies[name]),))
-        name = chance.choice(large if kind < 0.26 else small)
+        name = chance.choice(large if kind < 0.22 else small)
         return Chosen(self._url(f"media/{name}", label), (digest(self.bodies[name]),))
 
     def merged(self, label: str) -> Chosen:
