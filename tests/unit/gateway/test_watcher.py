@@ -67,6 +67,23 @@ def test_nothing_older_than_the_snapshot_follows_it() -> None:
     assert watcher.due(0.0)[0] == []
 
 
+def test_an_ending_the_snapshot_tells_is_not_told_again() -> None:
+    """Found by the fault campaign: a task that ends between a socket's joining and its snapshot."""
+    watcher = Watcher(1)
+    ending, other = frame(9, Phase.COMPLETED), frame(3, Phase.FAILED, task="b")
+    watcher.offer(ending, 0.0)
+    watcher.offer(other, 0.0)
+    assert watcher.note_snapshot([ending], 0.0) == [ending]
+    assert watcher.due(0.0)[0] == [other]
+
+
+def test_an_ending_newer_than_the_snapshot_follows_it() -> None:
+    watcher = Watcher(1)
+    watcher.offer(frame(9, Phase.COMPLETED), 0.0)
+    assert watcher.note_snapshot([frame(7)], 0.0) == []
+    assert [told.seq for told in watcher.due(0.0)[0]] == [9]
+
+
 def test_memory_of_ended_tasks_is_bounded() -> None:
     watcher = Watcher(1)
     for number in range(5_000):

@@ -72,7 +72,14 @@ class Watcher:
             if not frame.is_terminal:
                 self.unfinished[frame.task_id] = now
             told.append(frame)
+        self._drop_endings_told_by(told)
         return told
+
+    def _drop_endings_told_by(self, snapshot: list[ProgressFrame]) -> None:
+        """An ending that arrived between joining and the snapshot stands in both."""
+        seqs = {frame.task_id: frame.seq for frame in snapshot}
+        news = [ending for ending in self.endings if ending.seq > seqs.get(ending.task_id, -1)]
+        self.endings = deque(news, maxlen=MAX_ENDINGS)
 
     def due(self, now: float) -> tuple[list[ProgressFrame], float | None]:
         """Frames that may leave now, and the seconds until the next waiting one may."""
