@@ -179,6 +179,19 @@ async def test_wrong_credentials_are_said_as_unreachable_and_do_not_spin(rabbit_
     await stranger.close()
 
 
+async def test_a_broker_that_hangs_up_in_the_handshake_is_one_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiormq says ``StopAsyncIteration`` when the end comes between two of its steps; no listener of ours is that punctual."""
+
+    async def hang_up(*_: object, **__: object) -> None:
+        raise StopAsyncIteration
+
+    monkeypatch.setattr("vasset.adapters.queue.rabbitmq.aio_pika.connect_robust", hang_up)
+    queue = RabbitQueue("amqp://guest:guest@127.0.0.1:1/")
+    with pytest.raises(DependencyDown):
+        await queue.publish([message(1)])
+    assert await queue.depth() is None
+
+
 @pytest.mark.campaign
 async def test_what_was_confirmed_survives_kill_9_of_the_broker(tmp_path: Path) -> None:
     server = RabbitServer(tmp_path / "rabbitmq")

@@ -60,7 +60,8 @@ def _violations(runs: Iterable[Run]) -> int:
 
 
 def _per_kill(runs: Sequence[Run], extra: Callable[[Run], float]) -> float:
-    return round(sum(map(extra, runs)) / max(1, sum(run["kills"]["total"] for run in runs)), 1)
+    kills: int = sum(run["kills"]["total"] for run in runs)
+    return round(sum(map(extra, runs)) / max(1, kills), 1)
 
 
 def _extra_executions(run: Run) -> float:

@@ -31,7 +31,13 @@ PUBLISH_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 HEARTBEAT_SECONDS = 10
 RECONNECT_SECONDS = 1.0
-FAILURES = (AMQPError, OSError, TimeoutError, asyncio.TimeoutError, RuntimeError)  # RuntimeError: "connection closed"
+FAILURES = (
+    AMQPError,
+    OSError,
+    TimeoutError,
+    RuntimeError,  # "connection closed"
+    StopAsyncIteration,  # aiormq 6: the link ended between two frames of the handshake
+)
 
 
 class RabbitQueue:
