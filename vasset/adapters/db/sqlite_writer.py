@@ -185,8 +185,8 @@ class SqliteWriter:
         connection.isolation_level = None  # we say BEGIN ourselves
         for pragma in (*self._pragmas, "busy_timeout=0"):
             connection.execute(f"PRAGMA {pragma}").close()
-        if faultpoint.is_armed("K16"):
-            connection.execute("PRAGMA wal_autocheckpoint=1").close()  # every commit checkpoints, so that one can be hit
+        if faultpoint.is_armed("K16"):  # every commit checkpoints, so that one can be hit
+            connection.execute("PRAGMA wal_autocheckpoint=1").close()
 
 
 def _primary_code(error: sqlite3.Error) -> int:
