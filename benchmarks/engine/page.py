@@ -155,8 +155,8 @@ def lies_section(run: Run) -> list[str]:
         "### Twelve kinds of lies",
         "",
         "A raw TCP origin (`benchmarks/engine/lying.py`) tells each tool the same lies about 24 MiB. *right*: exit code 0 and one true"
-        " version of the file; *refused*: another exit code; *hung*: neither within a minute; **WRONG**: exit code 0 and a file that is"
-        " not the origin's. Kinds with * can be survived.",
+        f" version of the file; *refused*: another exit code; *hung*: neither within {run['bound_seconds']:.0f} s; **WRONG**: exit code 0"
+        " and a file that is not the origin's. Kinds with * can be survived.",
         "",
         *_when(run),
         "",
