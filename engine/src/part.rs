@@ -170,11 +170,13 @@ async fn stream(
     let mut received = 0_u64;
     while let Some(current) = piece.as_mut() {
         let limit = (current.end - current.position).min(HOT_BYTES as u64) as usize;
-        let limit = if transfer.limiter.is_limited() {
+        // Under a rate limit the next read takes what is granted: waiting for more to come would lose the task's turn.
+        let (limit, most_wanted) = if transfer.limiter.is_limited() {
             worker.enter(Phase::Waiting);
-            transfer.limiter.take(limit).await
+            let granted = transfer.limiter.take(limit).await;
+            (granted, granted)
         } else {
-            limit
+            (limit, HOT_BYTES)
         };
         worker.enter(Phase::Reading);
         let (hot, read) = match tokio::time::timeout(PATIENCE, body.read_hot(limit)).await {
@@ -203,7 +205,7 @@ async fn stream(
             }
             let Some(group) = span.claim() else { return Ok(Streamed::NothingLeft) };
             *piece = Some(transfer.begin(worker, group));
-            body.set_wake_threshold(wake_threshold(received, since.elapsed()));
+            body.set_wake_threshold(wake_threshold(received, since.elapsed()).min(most_wanted));
             if since.elapsed() > 10 * WAKE_INTERVAL {
                 (since, received) = (Instant::now(), 0);
             }
@@ -212,7 +214,7 @@ async fn stream(
                 return Ok(Streamed::BodyEnded);
             }
         } else {
-            body.set_wake_threshold(wake_threshold(received, since.elapsed()));
+            body.set_wake_threshold(wake_threshold(received, since.elapsed()).min(most_wanted));
         }
     }
     Ok(Streamed::NothingLeft)
