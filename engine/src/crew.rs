@@ -33,6 +33,9 @@ const SEARCH_CEILING: u32 = 16;
 const BUSY_SHARE: f64 = 0.3;
 /// A connection has this long to reach its speed.
 const GRACE: Duration = Duration::from_secs(5);
+/// A connection that has brought bytes and then none for so long is replaced: a fresh one is cheaper than to wait for the
+/// idle timeout, which has to be patient with origins that think before they answer.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Below this part of the median a connection is replaced.
 const TOO_SLOW_SHARE: f64 = 0.3;
 /// So many replacements per download: an origin that is slow everywhere is not helped by reconnecting.
@@ -310,11 +313,25 @@ impl Crew<'_> {
     fn on_tick(&mut self, meter: &mut Meter) -> Result<(), Setback> {
         let now = Instant::now();
         self.transfer.progress.set_speed(meter.tick(now, self.transfer.progress.fetched()));
+        let is_limited = self.transfer.limiter.is_limited();
         for member in self.members.values_mut() {
             member.tick(now);
-            if member.worker.is_reading() && now - member.heard_at >= self.terms.idle_timeout {
+            if !member.worker.is_reading() {
+                continue;
+            }
+            let silent = now - member.heard_at;
+            if silent >= self.terms.idle_timeout {
                 member.timed_out = true;
                 member.abort.abort();
+            } else if silent >= SILENCE
+                && member.worker.bytes() > 0
+                && !member.is_replaced
+                && !is_limited
+                && self.replacements < MOST_REPLACEMENTS
+            {
+                member.is_replaced = true;
+                member.abort.abort();
+                self.replacements += 1;
             }
         }
         self.replace_slowest(now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::download::{Lab, within};
 use support::file;
-use support::origin::{Origin, Wire};
+use support::origin::{Origin, Wire, honest_head};
 
 const SOON: Duration = Duration::from_secs(8);
 
@@ -282,6 +282,26 @@ fn a_stalled_range_is_asked_for_again() {
     let mut request = lab.request(&origin.url("/f"));
     request.idle_timeout = Duration::from_millis(700);
     lab.assert_holds(within(SOON, || lab.run(request)), &copy);
+}
+
+#[test]
+fn a_connection_that_falls_silent_is_replaced_long_before_the_idle_time() {
+    let lab = Lab::new();
+    let file = contents();
+    let served = file.clone();
+    let origin = Origin::start(move |request, wire| {
+        if request.number > 0 {
+            return wire.serve(request, &served, Some("\"v1\""));
+        }
+        wire.send(honest_head(request, served.len(), Some("\"v1\"")));
+        wire.send(&served[..served.len() / 2]);
+        wire.stall();
+    });
+    let mut request = lab.request(&origin.url("/f"));
+    // Waiting the silence out would reach the task's own bound.
+    request.idle_timeout = Duration::from_secs(60);
+    request.timeout = Some(Duration::from_secs(15));
+    lab.assert_holds(lab.run(request), &file);
 }
 
 #[test]
