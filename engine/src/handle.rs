@@ -264,6 +264,7 @@ impl Shared {
     async fn drive(&self, task: &Task) -> Result<Outcome> {
         let mut orders = task.order.subscribe();
         loop {
+            task.progress.set_order(false);
             let order = *orders.borrow_and_update();
             match order {
                 Order::Cancel => return Err(Error::Cancelled),
@@ -337,6 +338,7 @@ impl Task {
             let changes = *current != order && *current != Order::Cancel;
             if changes {
                 *current = order;
+                self.progress.set_order(order != Order::Run);
             }
             changes
         });

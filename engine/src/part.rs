@@ -216,6 +216,7 @@ async fn stream(
         } else {
             body.set_wake_threshold(wake_threshold(received, since.elapsed()).min(most_wanted));
         }
+        transfer.progress.give_way().await;
     }
     Ok(Streamed::NothingLeft)
 }

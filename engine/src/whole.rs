@@ -60,6 +60,8 @@ pub async fn fetch_whole(
         crate::faultpoint!("K6");
         position += read as u64;
         bounds.progress.add(read as u64);
+        drop(hot);
+        bounds.progress.give_way().await;
     }
     if let Some(total) = total
         && total != position

@@ -95,6 +95,7 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
         received += bytes.len() as u64;
         pieces.take(bytes, &mut intake).map_err(|fault| fault.about(&url))?;
         drop(hot);
+        crew.terms.context.progress.give_way().await;
         if pieces.waits_for_key() {
             pieces.begin(crew).await?;
         }
