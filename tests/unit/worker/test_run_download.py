@@ -153,6 +153,7 @@ async def test_a_crash_around_completion_is_finished_not_repeated(
     around: Surroundings, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """K10, K11: the process dies between rename and row, or between row and last frame."""
+    around.heartbeat_seconds = 30.0  # a heartbeat in between would find the lease gone, and end it without a death
     task = await around.submit()
     lease = await around.claim("first")
     complete = around.store.complete
