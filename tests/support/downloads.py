@@ -27,6 +27,11 @@ class ScriptedExtractor:
     finished_ext: str | None = "mp4"
     on_extract: Callable[[], Awaitable[None]] = at_once
     on_postprocess: Callable[[], Awaitable[None]] = at_once
+    on_native: Callable[[], Awaitable[None]] = at_once
+    on_record: Callable[[], Awaitable[None]] = at_once
+    is_live: bool = False
+    refusals: int = 0  # recordings that end because the site stopped answering
+    finish_asked: asyncio.Event = field(default_factory=asyncio.Event)
     extractions: int = 0
     version: str = "2026.01.01"
 
@@ -38,12 +43,13 @@ class ScriptedExtractor:
         await self.on_extract()
         return Extraction(
             "A title", "site.test", self.streams, {}, self.version, duration_seconds=3.0,
-            estimated_bytes=sum(stream.size_bytes or 0 for stream in self.streams), finished_ext=self.finished_ext,
+            estimated_bytes=sum(stream.size_bytes or 0 for stream in self.streams) or None, finished_ext=self.finished_ext, is_live=self.is_live,
         )  # fmt: skip
 
     async def download_native(
         self, request: ExtractionRequest, extraction: Extraction, on_progress: Callable[[TransferSnapshot], None]
     ) -> None:
+        await self.on_native()
         for stream in extraction.streams:
             if stream.kind == "native":
                 (request.workspace / stream.file_name).write_bytes(CONTENT)
@@ -58,11 +64,17 @@ class ScriptedExtractor:
         seconds: float,
         max_bytes: int,
     ) -> bool:
-        await self.download_native(request, extraction, on_progress)
+        await self.on_record()
+        if self.refusals > 0:
+            self.refusals -= 1
+            return False
+        for stream in extraction.streams:
+            (request.workspace / stream.file_name).write_bytes(CONTENT)
+        on_progress(TransferSnapshot(len(CONTENT), None, 1.0))
         return True
 
     def finish_recording(self, workspace: Path) -> None:
-        raise NotImplementedError
+        self.finish_asked.set()
 
     async def postprocess(
         self, request: ExtractionRequest, extraction: Extraction, on_phase: Callable[[Phase], None]
