@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support import databases
+from tests.support.deployments import Deployment, DistributedDeployment, EmbeddedDeployment, MakeDeployment
+from vasset.bootstrap.cluster import Servers
 from vasset.bootstrap.local_servers import LocalServer, PostgresServer, RabbitServer, RedisServer
 
 _numbers = itertools.count(1)
@@ -54,3 +57,30 @@ def redis_url(redis_server: LocalServer) -> str:
     with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever asks for `make_deployment` runs over both. xdist joins the groups of several marks into a new one, so a module that
+    is parametrised here names no group itself: embedded gets one per module, distributed goes where the servers run."""
+    if "make_deployment" in metafunc.fixturenames:
+        module = metafunc.module.__name__.rpartition(".")[2]
+        both = [
+            pytest.param("embedded", marks=pytest.mark.xdist_group(module)),
+            pytest.param("distributed", marks=[pytest.mark.servers, pytest.mark.xdist_group("servers")]),
+        ]
+        metafunc.parametrize("make_deployment", both, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def make_deployment(request: pytest.FixtureRequest) -> MakeDeployment:
+    """Answers a new product for a folder: embedded, or five services on the session's servers."""
+    if request.param == "embedded":
+        return EmbeddedDeployment
+    postgres, redis, rabbit = (
+        request.getfixturevalue(name) for name in ("postgres_server", "redis_server", "rabbit_server")
+    )
+
+    def make(folder: Path) -> Deployment:
+        return DistributedDeployment(folder, Servers(postgres, redis, rabbit))
+
+    return make

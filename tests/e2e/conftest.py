@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from tests.support.api_client import ApiClient, api_client
+from tests.support.deployments import Deployment, MakeDeployment, Product
 from tests.support.media import Media, make_media
 from tests.support.origin import Origin, running_origin
-from tests.support.processes import RunningServer, assert_healthy, serving
 
 
 @pytest.fixture(scope="session")
@@ -30,20 +30,23 @@ def origin(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
 
 @dataclass
 class Service:
-    server: RunningServer
+    deployment: str
+    server: Product
     data_dir: Path
     anonymous: ApiClient
     user: ApiClient
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def service(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    """One server for a module's tests."""
-    data_dir = tmp_path_factory.mktemp("data")
+async def service(
+    make_deployment: MakeDeployment, origin: Origin, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """One running product for a module's tests, once embedded and once distributed."""
+    deployment: Deployment = make_deployment(tmp_path_factory.mktemp("data"))
     async with (
-        serving(data_dir, egress_allow=origin.address, hash_algorithm="sha256") as server,
+        deployment.running(egress_allow=origin.address, hash_algorithm="sha256") as server,
         api_client(server.url) as client,
     ):
-        yield Service(server, data_dir, client, await client.register("ann@example.test"))
+        yield Service(deployment.name, server, deployment.data_dir, client, await client.register("ann@example.test"))
         assert await server.stop() == 0, "\n".join(server.log[-30:])
-    await assert_healthy(data_dir)
+    await deployment.healthy()

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import Service
 from tests.support.origin import Origin
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("two_users")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 UNKNOWN_TASK = "00000000-0000-4000-8000-000000000000"
 

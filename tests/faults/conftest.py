@@ -1,4 +1,4 @@
-"""One data folder, one origin that can hold its breath, servers that may be killed and started again."""
+"""One product, embedded or distributed, one origin that can hold its breath; it may be killed and started again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.api_client import ApiClient, api_client
+from tests.support.deployments import Deployment, MakeDeployment, Product
 from tests.support.held_ffmpeg import HeldFfmpeg, hold_ffmpeg
 from tests.support.lying_origin import LyingOrigin, page, running_lying_origin
 from tests.support.media import Media, make_media
-from tests.support.processes import RunningServer, assert_healthy, serving
 
 EMAIL = "ann@example.test"
 
@@ -30,21 +30,23 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
 class Stage:
     """Everything one test needs; `healthy` is what it ends with."""
 
-    data_dir: Path
+    deployment: Deployment
     origin: LyingOrigin
     media: Media
     ffmpeg: HeldFfmpeg
     settings: dict[str, str] = field(default_factory=dict)
     has_user: bool = False
 
+    @property
+    def data_dir(self) -> Path:
+        return self.deployment.data_dir
+
     @asynccontextmanager
-    async def running(
-        self, *, held_ffmpeg: bool = False, **settings: str
-    ) -> AsyncIterator[tuple[RunningServer, ApiClient]]:
-        """A server on this stage's data, and its one user signed in."""
+    async def running(self, *, held_ffmpeg: bool = False, **settings: str) -> AsyncIterator[tuple[Product, ApiClient]]:
+        """The product on this stage's data, and its one user signed in."""
         chosen = {"egress_allow": self.origin.address, "hash_algorithm": "sha256"} | self.settings | settings
         programs = self.ffmpeg.programs if held_ffmpeg else None
-        async with serving(self.data_dir, programs=programs, **chosen) as server, api_client(server.url) as client:
+        async with self.deployment.running(programs=programs, **chosen) as server, api_client(server.url) as client:
             user = await (client.login(EMAIL) if self.has_user else client.register(EMAIL))
             self.has_user = True
             yield server, user
@@ -55,7 +57,7 @@ class Stage:
         return self.origin.url(f"{path}.html")
 
     async def healthy(self) -> None:
-        await assert_healthy(self.data_dir)
+        await self.deployment.healthy()
 
     def finished_files(self) -> list[Path]:
         found = [path for folder in ("tmp", "archive") for path in (self.data_dir / folder).rglob("*")]
@@ -66,12 +68,12 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, media: Media) -> AsyncIterator[Stage]:
+async def stage(make_deployment: MakeDeployment, tmp_path: Path, media: Media) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(running_lying_origin())
         data_dir = tmp_path / "data"
         data_dir.mkdir()
-        yield Stage(data_dir, origin, media, hold_ffmpeg(tmp_path))
+        yield Stage(make_deployment(data_dir), origin, media, hold_ffmpeg(tmp_path))
 
 
 def assert_completed(task: dict[str, Any]) -> None:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-import pytest
-
 from tests.faults.conftest import Stage, assert_completed
 from tests.support.lying_origin import held, held_page, honest
-
-pytestmark = pytest.mark.xdist_group("cancel")
 
 PHASES = ("parsing", "downloading", "merging")
 WITHIN_SECONDS = 5.0  # 1 s is promised on a quiet machine; a build machine is not one

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from tests.faults.conftest import Stage, assert_completed
 from tests.support.lying_origin import held, held_page, honest
-
-pytestmark = pytest.mark.xdist_group("crash")
 
 
 async def completes_after_restart(stage: Stage, task_id: str, expected: bytes | None) -> None:

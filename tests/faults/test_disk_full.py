@@ -13,10 +13,7 @@ import pytest
 from tests.faults.conftest import Stage, assert_completed
 from tests.support.lying_origin import honest
 
-pytestmark = [
-    pytest.mark.xdist_group("disk"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem needs root"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small filesystem needs root")
 DISK_MIB = 64
 
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import pytest
-
 from tests.faults.conftest import Stage
 from tests.support.lying_origin import changes_version, honest, ignores_range, page, resets, shortens
-
-pytestmark = pytest.mark.xdist_group("lies")
 
 
 async def outcome(stage: Stage, user: Any, path: str) -> tuple[dict[str, Any], bytes]:

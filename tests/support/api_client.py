@@ -34,10 +34,13 @@ class ApiClient:
         self._session = session
         self._token = token
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What signs a request of another client as this user."""
+        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
+
     async def call(self, method: str, path: str, **options: Any) -> Answer:
-        headers = dict(options.pop("headers", {}))
-        if self._token is not None:
-            headers.setdefault("Authorization", f"Bearer {self._token}")
+        headers = self.headers | dict(options.pop("headers", {}))
         async with self._session.request(method, path, headers=headers, **options) as response:
             body = await response.read()
             is_json = response.headers.get("Content-Type", "").startswith("application/json")

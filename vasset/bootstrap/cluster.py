@@ -69,16 +69,27 @@ class Role:
             else:
                 os.killpg(self.process.pid, how)
 
-    def wait(self) -> None:
+    def wait(self) -> int | None:
+        """Until it ended, by force if need be; answers the exit code, or None when it did not run."""
         process, self.process = self.process, None
         if process is None:
-            return
+            return None
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        return process.returncode
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What the services stand on."""
+
+    postgres: PostgresServer
+    redis: RedisServer
+    rabbit: RabbitServer
 
 
 @dataclass(slots=True)
@@ -86,6 +97,7 @@ class Cluster:
     """Start with ``with``; ``url`` is the gateway's. ``workers`` and ``gateways`` say how many of each run.
 
     ``reach`` answers the URL by which the roles reach a server: tests put a proxy in between.
+    ``servers`` that somebody else started are used and left running; without them the cluster starts and stops its own.
     """
 
     folder: Path
@@ -95,6 +107,7 @@ class Cluster:
     environment: Mapping[str, str] = field(default_factory=dict)
     fsync: bool = True
     reach: Callable[[LocalServer], str] = lambda server: server.url
+    servers: Servers | None = None
     postgres: PostgresServer = field(init=False)
     redis: RedisServer = field(init=False)
     rabbit: RabbitServer = field(init=False)
@@ -104,11 +117,15 @@ class Cluster:
     def __enter__(self) -> Cluster:
         self.folder = self.folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.postgres = PostgresServer(self.folder / "postgresql", fsync=self.fsync)
-        self.redis = RedisServer(self.folder / "redis")
-        self.rabbit = RabbitServer(self.folder / "rabbitmq")
+        servers = self.servers or Servers(
+            PostgresServer(self.folder / "postgresql", fsync=self.fsync),
+            RedisServer(self.folder / "redis"),
+            RabbitServer(self.folder / "rabbitmq"),
+        )
+        self.postgres, self.redis, self.rabbit = servers.postgres, servers.redis, servers.rabbit
         with contextlib.ExitStack() as stack:
-            stack.callback(start_all([self.postgres, self.redis, self.rabbit]))
+            if self.servers is None:
+                stack.callback(start_all([self.postgres, self.redis, self.rabbit]))
             self._make_roles()
             stack.callback(self._stop_roles)
             for role in self.roles.values():
