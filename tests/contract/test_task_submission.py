@@ -14,7 +14,7 @@ from vasset.adapters.db.outbox import SqlOutbox
 from vasset.adapters.db.store_base import TaskPolicy
 from vasset.adapters.db.tables import download_history, idempotency_keys, outbox, quota_ledger, tasks
 from vasset.adapters.db.tasks import SqlTaskStore
-from vasset.domain.download import Mode, TaskFailure, TaskStatus
+from vasset.domain.download import Intent, Mode, TaskFailure, TaskStatus
 from vasset.domain.errors import IdempotencyMismatch, IllegalTransition, NotFound, QuotaExceeded, TooManyTasks
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
@@ -198,6 +198,22 @@ async def test_a_retry_needs_quota_and_a_task_that_ended_badly(store: SqlTaskSto
     with pytest.raises(QuotaExceeded):
         await store.retry(failed.id, user_id=user_id, role=Role.FREE)
     assert (await store.get(failed.id, user_id=user_id)).status is TaskStatus.CANCELLED
+
+
+async def test_a_task_that_is_about_to_be_cancelled_is_not_retried(
+    store: SqlTaskStore, database: Database, user_id: int
+) -> None:
+    """Its worker still runs: a second debit now would never be given back."""
+    task = (await store.submit(submission(user_id), role=Role.FREE, idempotency_key=None)).task
+    lease = await store.claim(task.id, worker="w", lease_seconds=60)
+    assert lease is not None
+    await store.cancel(task.id, user_id=user_id)
+    with pytest.raises(IllegalTransition, match="being cancelled"):
+        await store.retry(task.id, user_id=user_id, role=Role.FREE)
+    await store.stop(lease, Intent.CANCEL)
+    assert await used(database, user_id) == 0
+    assert (await store.retry(task.id, user_id=user_id, role=Role.FREE)).status is TaskStatus.QUEUED
+    assert await used(database, user_id) == 1
 
 
 async def test_another_users_task_is_as_unknown_as_none(store: SqlTaskStore, database: Database, user_id: int) -> None:

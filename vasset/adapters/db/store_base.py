@@ -14,7 +14,7 @@ from vasset.adapters.db.outbox import add_wake_up
 from vasset.adapters.db.quota import refund
 from vasset.adapters.db.tables import download_history, tasks
 from vasset.domain.download import Intent, Lease, Phase, TaskStatus, check_transition
-from vasset.domain.errors import LeaseLost, NotFound
+from vasset.domain.errors import IllegalTransition, LeaseLost, NotFound
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
@@ -133,3 +133,9 @@ def held(lease: Lease) -> dict[str, Any]:
 
 def lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"worker {lease.worker} no longer holds download {lease.task.id} under fence {lease.fence}")
+
+
+def refuse_if_cancelled(intent: Intent) -> None:
+    """A cancel that was answered is final; until the worker obeys, nothing else may be wished of the task."""
+    if intent is Intent.CANCEL:
+        raise IllegalTransition("this download is being cancelled; retry it once it is")

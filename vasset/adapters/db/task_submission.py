@@ -14,7 +14,7 @@ from vasset.adapters.db.dialect import insert_if_absent
 from vasset.adapters.db.outbox import add_wake_up
 from vasset.adapters.db.quota import debit
 from vasset.adapters.db.rows import task_from
-from vasset.adapters.db.store_base import UNFINISHED, StoreBase
+from vasset.adapters.db.store_base import UNFINISHED, StoreBase, refuse_if_cancelled
 from vasset.adapters.db.tables import download_history, idempotency_keys, tasks
 from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, check_transition
 from vasset.domain.errors import IdempotencyMismatch, TooManyTasks
@@ -54,7 +54,8 @@ class TaskSubmission(StoreBase):
         """Queue a failed or cancelled task again. Repeating it while the task is under way changes nothing."""
         async with self._database.write() as transaction:
             row = await self._find(transaction, task_id, user_id, lock=True)
-            if row.status in UNFINISHED and row.intent is not Intent.CANCEL:
+            if row.status in UNFINISHED:
+                refuse_if_cancelled(row.intent)
                 return task_from(row)
             check_transition(row.status, TaskStatus.QUEUED)
             n = row.debits + 1

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.rows import task_from
-from vasset.adapters.db.store_base import UNFINISHED, StoreBase
+from vasset.adapters.db.store_base import UNFINISHED, StoreBase, refuse_if_cancelled
 from vasset.adapters.db.tables import download_history, tasks
 from vasset.domain.download import Intent, Mode, Task, TaskStatus
 from vasset.domain.errors import IllegalTransition
@@ -54,7 +54,7 @@ class TaskWishes(StoreBase):
             if row.status is TaskStatus.PAUSED:
                 return task_from(row)
             if row.status is TaskStatus.RUNNING:
-                _refuse_if_cancelled(row.intent)
+                refuse_if_cancelled(row.intent)
                 return await self._wish(transaction, task_id, Intent.PAUSE)
             return task_from(await self._pause(transaction, row))
 
@@ -66,7 +66,7 @@ class TaskWishes(StoreBase):
                 return task_from(await self._queue(transaction, row))
             if row.status not in UNFINISHED:
                 raise IllegalTransition(f"a {row.status} download cannot be resumed; retry it instead")
-            _refuse_if_cancelled(row.intent)
+            refuse_if_cancelled(row.intent)
             return await self._wish(transaction, task_id, Intent.GO_ON)
 
     async def finish(self, task_id: str, *, user_id: int | None) -> Task:
@@ -74,7 +74,7 @@ class TaskWishes(StoreBase):
             row = await self._find(transaction, task_id, user_id, lock=True)
             if row.status is not TaskStatus.RUNNING or not row.is_live:
                 raise IllegalTransition("only a live stream that is being recorded can be finished early")
-            _refuse_if_cancelled(row.intent)
+            refuse_if_cancelled(row.intent)
             return await self._wish(transaction, task_id, Intent.FINISH)
 
     async def keep(self, task_id: str, *, user_id: int) -> Task:
@@ -109,8 +109,3 @@ class TaskWishes(StoreBase):
             .returning(tasks)
         )
         return task_from(changed.one())
-
-
-def _refuse_if_cancelled(intent: Intent) -> None:
-    if intent is Intent.CANCEL:
-        raise IllegalTransition("this download is being cancelled; retry it once it is")
