@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
@@ -12,16 +15,27 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
 
 TIMEOUT_SECONDS = 1.0
+FAILURES = (RedisError, RedisClusterException, OSError, TimeoutError)
+"""What "Redis does not answer" looks like; the cluster client's own exception is no ``RedisError``."""
 
 
-def open_redis(url: str) -> Redis | RedisCluster:
+class Subscriber(Protocol):
+    """Opens subscriptions, each of which stays on one connection until that is lost."""
+
+    def pubsub(self, **options: Any) -> Any: ...
+
+    async def aclose(self) -> None: ...
+
+
+def open_redis(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Redis | RedisCluster:
     """A lazy client: nothing connects before the first command. Raises ``ValueError`` for a URL of another kind."""
     parts = urlsplit(url)
     if parts.scheme in {"redis", "rediss", "unix"}:
         return Redis.from_url(
-            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 1)
+            url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, retry=Retry(NoBackoff(), 1)
         )
     nodes = _nodes(parts.netloc)
     password = unquote(parts.password) if parts.password else None
@@ -29,40 +43,36 @@ def open_redis(url: str) -> Redis | RedisCluster:
         service, _, database = parts.path.strip("/").partition("/")
         if not service:
             raise ValueError("a redis+sentinel URL ends with the service name: redis+sentinel://host:26379/mymaster")
-        sentinel = Sentinel(nodes, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)  # type: ignore[no-untyped-call]
+        sentinel = Sentinel(nodes, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)  # type: ignore[no-untyped-call]
         master: Redis = sentinel.master_for(
             service,
+            redis_class=_ClosesItsSentinels,
             password=password,
             db=int(database or 0),
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
         )
         return master
     if parts.scheme == "redis+cluster":
         return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in nodes],
             password=password,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(
+                NoBackoff(), 2
+            ),  # the client's own waits up to 10 s between tries: a node that is away would stall all progress
         )
     raise ValueError(f"VASSET_CACHE_URL has the unknown scheme {parts.scheme!r}; use memory:, redis:, rediss:, "
                      "redis+sentinel: or redis+cluster:")  # fmt: skip
 
 
-def open_subscriber(url: str) -> Redis:
-    """A client for Pub/Sub, which has no read timeout: silence is normal. A cluster relays messages through any node."""
+def open_subscriber(url: str) -> Subscriber:
+    """A client for Pub/Sub, which has no read timeout: silence is normal."""
     parts = urlsplit(url)
     if parts.scheme == "redis+cluster":
-        host, port = _nodes(parts.netloc)[0]
         password = unquote(parts.password) if parts.password else None
-        return Redis(
-            host=host,
-            port=port,
-            password=password,
-            socket_timeout=None,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            health_check_interval=10,
-        )
+        return ClusterSubscriber([_listening(host, port, password) for host, port in _nodes(parts.netloc)])
     if parts.scheme == "redis+sentinel":
         client = open_redis(url)
         if not isinstance(client, Redis):
@@ -70,6 +80,42 @@ def open_subscriber(url: str) -> Redis:
         client.connection_pool.connection_kwargs.update(socket_timeout=None, health_check_interval=10)
         return client
     return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=TIMEOUT_SECONDS, health_check_interval=10)
+
+
+class _ClosesItsSentinels(Redis):
+    """A master's client; redis-py leaves the connections to its Sentinels open."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
+class ClusterSubscriber:
+    """A cluster relays messages through any node, so each new subscription goes to the next: one dead node is no end."""
+
+    def __init__(self, clients: Sequence[Redis]) -> None:
+        self._clients = clients
+        self._next = itertools.cycle(clients)
+
+    def pubsub(self, **options: Any) -> Any:
+        return next(self._next).pubsub(**options)
+
+    async def aclose(self) -> None:
+        for client in self._clients:
+            await client.aclose()
+
+
+def _listening(host: str, port: int, password: str | None) -> Redis:
+    return Redis(
+        host=host,
+        port=port,
+        password=password,
+        socket_timeout=None,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        health_check_interval=10,
+    )
 
 
 def _nodes(netloc: str) -> list[tuple[str, int]]:

@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from vasset.adapters.bus.codec import decode, encode
+from vasset.adapters.redis_connection import FAILURES, Subscriber
 from vasset.domain.ports import ProgressBus
 from vasset.domain.progress import ProgressFrame
 from vasset.usecases.end_tasks import end_tasks
@@ -31,8 +31,9 @@ RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 class RedisProgressBus:
     """``ProgressBus`` on Redis. Use as a context manager: the reader runs while it is open."""
 
-    def __init__(self, client: Redis | RedisCluster, subscriber: Redis, local: ProgressBus) -> None:
+    def __init__(self, client: Redis | RedisCluster, subscriber: Subscriber, local: ProgressBus) -> None:
         self._client: Any = client
+        self._is_cluster = isinstance(client, RedisCluster)
         self._subscriber = subscriber
         self._local = local
         self._reader: asyncio.Task[None] | None = None
@@ -52,14 +53,18 @@ class RedisProgressBus:
         """Never raises for a dead Redis: ticks are lossy, and endings stand in SQL."""
         if not frames:
             return
+        encoded = [(frame.task_id, encode(frame)) for frame in frames]
         try:
             pipeline = self._client.pipeline(transaction=False)
-            for frame in frames:
-                data = encode(frame)
-                pipeline.set(LATEST + frame.task_id, data, ex=LATEST_SECONDS)
-                pipeline.publish(CHANNEL + frame.task_id, data)
+            for task_id, data in encoded:
+                pipeline.set(LATEST + task_id, data, ex=LATEST_SECONDS)
+                if not self._is_cluster:
+                    pipeline.publish(CHANNEL + task_id, data)
             await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
+            if self._is_cluster:  # its pipelines take no PUBLISH; one after the other, so that order stays
+                for task_id, data in encoded:
+                    await self._client.publish(CHANNEL + task_id, data)
+        except FAILURES as error:
             log.debug("progress not published", frames=len(frames), error=type(error).__name__)
 
     async def latest(self, task_ids: Sequence[str]) -> Mapping[str, ProgressFrame]:
@@ -67,8 +72,9 @@ class RedisProgressBus:
             return {}
         found = dict(await self._local.latest(task_ids))
         try:
-            values = await self._client.mget([LATEST + task_id for task_id in task_ids])
-        except (RedisError, OSError, TimeoutError):
+            ask = self._client.mget_nonatomic if self._is_cluster else self._client.mget
+            values = await ask([LATEST + task_id for task_id in task_ids])
+        except FAILURES:
             return found
         for value in values:
             frame = decode(value) if value is not None else None
@@ -90,7 +96,7 @@ class RedisProgressBus:
                     self.connected.set()
                     failures = 0
                     await self._relay(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
+            except FAILURES as error:
                 log.warning("progress subscription lost", error=type(error).__name__)
             self.connected.clear()
             await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])

@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
+
+from vasset.adapters.redis_connection import FAILURES, Subscriber
 
 log = structlog.get_logger(__name__)
 
@@ -44,14 +45,14 @@ class RedisHintSender:
     async def _send(self, task_id: str) -> None:
         try:
             await self._client.publish(CHANNEL, task_id)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             log.debug("hint lost", error=type(error).__name__)
 
 
 class RedisHintReceiver:
     """Calls ``nudge`` in this worker for every hint, its own tasks or not: an unknown id is looked up in a dictionary."""
 
-    def __init__(self, subscriber: Redis, nudge: Callable[[str], None]) -> None:
+    def __init__(self, subscriber: Subscriber, nudge: Callable[[str], None]) -> None:
         self._subscriber = subscriber
         self._nudge = nudge
 
@@ -62,7 +63,7 @@ class RedisHintReceiver:
                 async with self._subscriber.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(CHANNEL)
                     await self._receive(pubsub)
-            except (RedisError, OSError, TimeoutError) as error:
+            except FAILURES as error:
                 log.info("hints interrupted", error=type(error).__name__)
             await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
+from vasset.adapters.redis_connection import FAILURES
 from vasset.domain.errors import DependencyDown
 
 log = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ class RedisCache:
             raise DependencyDown("Redis does not answer; try again in a moment.", retry_after_seconds=REST_SECONDS)
         try:
             return await command
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             self._rest_until = time.monotonic() + REST_SECONDS
             log.warning("redis does not answer", error=type(error).__name__)
             raise DependencyDown(
