@@ -14,7 +14,7 @@ from tests.support.builders import add_user
 from vasset.adapters.db.database import Database, open_database
 from vasset.adapters.db.tables import users
 from vasset.bootstrap.local_servers import free_port
-from vasset.domain.errors import DependencyDown, DiskFull, NotFound
+from vasset.domain.errors import DependencyDown, DiskFull, NotFound, Unavailable
 
 
 async def test_read_then_write_loses_no_update(database: Database) -> None:
@@ -137,7 +137,7 @@ async def test_the_pool_is_bounded_and_tells_its_use(database: Database) -> None
 
 @pytest.mark.parametrize("mode", ["banana", "verify-none"])
 def test_an_unknown_tls_mode_is_refused(mode: str) -> None:
-    with pytest.raises(ValueError, match="sslmode"):
+    with pytest.raises(Unavailable, match="sslmode"):
         open_database(f"postgresql+asyncpg://u@127.0.0.1/x?sslmode={mode}")
 
 

@@ -321,6 +321,11 @@ def tls_files(settings: Settings) -> TlsFiles | None:
 
     named = [settings.service_tls_certificate, settings.service_tls_key, settings.service_tls_authority]
     present = [path for path in named if path is not None]
+    for path in present:
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise Unavailable(f"{path}, named for mTLS, cannot be read: {error.strerror}") from error
     if not present:
         return None
     if len(present) < len(named):

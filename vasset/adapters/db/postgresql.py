@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from vasset.adapters.db.statements import STATEMENT_TIMEOUT_SECONDS, Statements
+from vasset.domain.errors import Unavailable
 
 LOCK_TIMEOUT_SECONDS = 5
 Result = TypeVar("Result")
@@ -79,12 +80,18 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
     )
 
 
-def _tls_context(mode: Any, root_certificate: Any) -> ssl.SSLContext | None:
-    if mode in (None, "disable", "allow", "prefer"):
+def _tls_context(mode: Any, root_certificate: Any) -> ssl.SSLContext | bool | None:
+    """False is none at all; None leaves it to the driver, which encrypts where the server can."""
+    if mode == "disable":
+        return False
+    if mode in (None, "allow", "prefer"):
         return None
     if mode not in ("require", "verify-ca", "verify-full"):
-        raise ValueError(f"the database URL asks for sslmode={mode!r}; use require, verify-ca or verify-full")
-    context = ssl.create_default_context(cafile=root_certificate)
+        raise Unavailable(f"VASSET_DATABASE_URL asks for sslmode={mode!r}; use require, verify-ca or verify-full")
+    try:
+        context = ssl.create_default_context(cafile=root_certificate)
+    except OSError as error:
+        raise Unavailable(f"sslrootcert in VASSET_DATABASE_URL, {root_certificate}, cannot be read: {error}") from error
     context.check_hostname = mode == "verify-full"
     if mode == "require" and root_certificate is None:
         context.verify_mode = ssl.CERT_NONE
