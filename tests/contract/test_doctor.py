@@ -66,7 +66,7 @@ async def finished(store: SqlTaskStore, storage: LocalStorage, user_id: int, mod
 
 async def failed(store: SqlTaskStore, user_id: int) -> str:
     lease = await running(store, user_id)
-    await store.fail(lease, TaskFailure("task_failed", "no", retryable=False), retry_at=None)
+    await store.fail(lease, TaskFailure("task_failed", "no", retryable=False), retry_in_seconds=None)
     return lease.task.id
 
 

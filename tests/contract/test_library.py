@@ -174,7 +174,7 @@ async def test_totals_are_a_users_own_and_an_administrators_all(
     failing = (await store.submit(submission(me.user_id), role=Role.FREE, idempotency_key=None)).task
     lease = await store.claim(failing.id, worker="w", lease_seconds=60)
     assert lease is not None
-    await store.fail(lease, TaskFailure("task_failed", "no", retryable=False), retry_at=None)
+    await store.fail(lease, TaskFailure("task_failed", "no", retryable=False), retry_in_seconds=None)
     admin = Identity(await add_user(database, role=Role.ADMIN), Role.ADMIN, 2)
     await finished(store, admin)
     mine, all_of_it = await library.statistics(me), await library.statistics(admin)

@@ -56,7 +56,7 @@ async def test_a_dead_letter_names_the_failure_and_no_secret(database: Database)
     task = (await store.submit(submission(user_id, url=SECRET_URL), role=Role.FREE, idempotency_key=None)).task
     lease = await store.claim(task.id, worker="w", lease_seconds=60)
     assert lease is not None
-    await store.fail(lease, TaskFailure("extraction_failed", "private video", retryable=False), retry_at=None)
+    await store.fail(lease, TaskFailure("extraction_failed", "private video", retryable=False), retry_in_seconds=None)
     letter = (await SqlOutbox(database).take(limit=10))[-1]
     assert letter.routing_key == "download.dead"
     assert letter.body["url"] == "https://videos.example/watch"

@@ -134,7 +134,7 @@ async def test_a_stale_lease_writes_nothing(
         lambda: store.heartbeat(stale, lease_seconds=60),
         lambda: store.record_extraction(stale, title="stale", duration_seconds=1, extractor_version="1", total_bytes=1),
         lambda: store.complete(stale, published(task_id), duration_seconds=None),
-        lambda: store.fail(stale, FAILURE, retry_at=None),
+        lambda: store.fail(stale, FAILURE, retry_in_seconds=None),
         lambda: store.stop(stale, Intent.CANCEL),
         lambda: store.release(stale),
     ]
@@ -174,13 +174,13 @@ async def test_an_ending_may_be_repeated_by_its_own_worker(
 
     failed = await running(store, user_id)
     for _ in range(10):
-        assert (await store.fail(failed, FAILURE, retry_at=None)).status is TaskStatus.FAILED
+        assert (await store.fail(failed, FAILURE, retry_in_seconds=None)).status is TaskStatus.FAILED
     assert await refunds(database) == 1
     assert await dead_letters(database) == 1
 
     waiting = await running(store, user_id)
     for _ in range(2):
-        task = await store.fail(waiting, FAILURE, retry_at=clock.now() + timedelta(seconds=5))
+        task = await store.fail(waiting, FAILURE, retry_in_seconds=5)
         assert (task.status, task.failure) == (TaskStatus.RETRY, FAILURE)
 
     released = await running(store, user_id)
@@ -194,19 +194,19 @@ async def test_a_replayed_dead_letter_that_fails_again_is_not_refunded_again(
 ) -> None:
     letters = SqlDeadLetters(database, POLICY)
     lease = await running(store, user_id)
-    await store.fail(lease, FAILURE, retry_at=None)
+    await store.fail(lease, FAILURE, retry_in_seconds=None)
     for _ in range(3):
         assert await letters.replay([lease.task.id]) == 1
         again = await store.claim(lease.task.id, worker="w1", lease_seconds=60)
         assert again is not None
-        await store.fail(again, FAILURE, retry_at=None)
+        await store.fail(again, FAILURE, retry_in_seconds=None)
     assert await refunds(database) == 1
     assert (await SqlLibrary(database, POLICY.quota).quota(user_id, Role.FREE)).daily_used == 0
     await store.submit(submission(user_id), role=Role.FREE, idempotency_key=None)
     await letters.replay([lease.task.id])
     final = await store.claim(lease.task.id, worker="w1", lease_seconds=60)
     assert final is not None
-    await store.fail(final, FAILURE, retry_at=None)
+    await store.fail(final, FAILURE, retry_in_seconds=None)
     assert (await SqlLibrary(database, POLICY.quota).quota(user_id, Role.FREE)).daily_used == 1
 
 
@@ -292,9 +292,9 @@ async def test_a_cancel_wins_over_every_other_ending(
     lease = await running(store, user_id)
     await store.cancel(lease.task.id, user_id=user_id)
     if ending == "fail":
-        await store.fail(lease, FAILURE, retry_at=None)
+        await store.fail(lease, FAILURE, retry_in_seconds=None)
     elif ending == "retry":
-        await store.fail(lease, FAILURE, retry_at=clock.now())
+        await store.fail(lease, FAILURE, retry_in_seconds=0)
     elif ending == "release":
         await store.release(lease)
     else:
@@ -352,7 +352,7 @@ async def test_a_retry_waits_its_time_and_is_woken_once(
     store: SqlTaskStore, database: Database, user_id: int, clock: FakeClock
 ) -> None:
     lease = await running(store, user_id)
-    await store.fail(lease, FAILURE, retry_at=clock.now() + timedelta(seconds=8))
+    await store.fail(lease, FAILURE, retry_in_seconds=8)
     assert await refunds(database) == 0
     assert await store.claim(lease.task.id, worker="w", lease_seconds=60) is None
     assert await store.reap() == []
@@ -368,7 +368,7 @@ async def test_a_retry_waits_its_time_and_is_woken_once(
 
 async def test_a_due_retry_needs_no_reaper(store: SqlTaskStore, user_id: int, clock: FakeClock) -> None:
     lease = await running(store, user_id)
-    await store.fail(lease, FAILURE, retry_at=clock.now() + timedelta(seconds=1))
+    await store.fail(lease, FAILURE, retry_in_seconds=1)
     clock.advance(1)
     assert await store.claim_next(worker="w", lease_seconds=60, per_user_limit=1) is not None
 
@@ -470,3 +470,10 @@ async def test_what_the_janitor_has_begun_to_remove_cannot_be_kept(
     assert len(await SqlFileStore(database).expired(limit=10)) == 1
     with pytest.raises(IllegalTransition):
         await store.keep(lease.task.id, user_id=user_id)
+
+
+async def test_a_retry_waits_by_the_databases_clock(store: SqlTaskStore, user_id: int, clock: FakeClock) -> None:
+    """Workers whose clocks are wrong must neither retry at once nor an hour late, so they say how long and not until when."""
+    lease = await running(store, user_id)
+    task = await store.fail(lease, FAILURE, retry_in_seconds=8)
+    assert task.not_before == clock.now() + timedelta(seconds=8)

@@ -175,7 +175,7 @@ async def test_retrying_debits_again_and_only_once(store: SqlTaskStore, database
     task = (await store.submit(submission(user_id), role=Role.FREE, idempotency_key=None)).task
     lease = await store.claim(task.id, worker="w", lease_seconds=60)
     assert lease is not None
-    await store.fail(lease, FAILURE, retry_at=None)
+    await store.fail(lease, FAILURE, retry_in_seconds=None)
     assert await used(database, user_id) == 0
     again = await asyncio.gather(*(store.retry(task.id, user_id=user_id, role=Role.FREE) for _ in range(10)))
     assert {retried.status for retried in again} == {TaskStatus.QUEUED}

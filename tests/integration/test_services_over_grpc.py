@@ -214,8 +214,12 @@ async def test_every_domain_error_crosses_the_wire() -> None:
 async def test_a_caller_without_the_service_token_is_refused(tmp_path: Path) -> None:
     async with cluster(tmp_path) as run:
         stranger = auth_client.AuthClient(run.channel, "x" * 32)
-        with pytest.raises(errors.Unauthenticated, match="service token"):
+        with pytest.raises(errors.ServiceTokenRefused, match="service token"):
             await stranger.login("a@example.com", PASSWORD)
+        stub = auth_pb2_grpc.AuthServiceStub(run.channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Login(auth_pb2.LoginRequest(), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_user_call_without_identity_is_refused(tmp_path: Path) -> None:

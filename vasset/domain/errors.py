@@ -183,6 +183,12 @@ class DependencyDown(Unavailable):
     reason = "dependency_down"
 
 
+class ServiceTokenRefused(DependencyDown):
+    """A service refuses the caller's service token; every service must share the same VASSET_SERVICE_TOKEN."""
+
+    reason = "service_token_refused"
+
+
 class Overloaded(Unavailable):
     """The service is busy; try again shortly."""
 

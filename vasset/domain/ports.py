@@ -116,8 +116,8 @@ class TaskStore(Protocol):
         """Make the file visible. Raises ``LeaseLost`` when the fence moved or the task was cancelled."""
         ...
 
-    async def fail(self, lease: Lease, failure: TaskFailure, *, retry_at: datetime | None) -> Task:
-        """To ``retry`` when ``retry_at`` is given; else failed for good: refund once, dead letter through the outbox."""
+    async def fail(self, lease: Lease, failure: TaskFailure, *, retry_in_seconds: float | None) -> Task:
+        """To ``retry`` when ``retry_in_seconds`` is given, counted by the database's clock; else failed for good: refund once, dead letter through the outbox."""
         ...
 
     async def stop(self, lease: Lease, intent: Intent) -> Task:

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 import grpc
 import structlog
 
-from vasset.domain.errors import Unauthenticated
+from vasset.domain.errors import ServiceTokenRefused, Unauthenticated
 from vasset.domain.user import Identity, Role
 
 TOKEN, REQUEST_ID = "vasset-service-token", "vasset-request-id"
@@ -50,11 +50,9 @@ def read(metadata: Sequence[tuple[str, str | bytes]] | None) -> dict[str, str]:
 
 
 def check_token(metadata: dict[str, str], token: str) -> None:
-    """Raise ``Unauthenticated`` unless the caller is one of our services."""
+    """Raise ``ServiceTokenRefused`` unless the caller is one of our services: the user behind the call did nothing wrong."""
     if not hmac.compare_digest(metadata.get(TOKEN, "").encode(), token.encode()):
-        raise Unauthenticated(
-            "The call carries no valid service token; every service must share the same VASSET_SERVICE_TOKEN."
-        )
+        raise ServiceTokenRefused
 
 
 def identity_of(context: grpc.aio.ServicerContext[object, object]) -> Identity:

@@ -19,6 +19,7 @@ STATUS: dict[type[errors.VAssetError], grpc.StatusCode] = {
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.Conflict: grpc.StatusCode.FAILED_PRECONDITION,
     errors.LimitReached: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ServiceTokenRefused: grpc.StatusCode.UNAUTHENTICATED,
     errors.Unavailable: grpc.StatusCode.ABORTED,  # not UNAVAILABLE: the transport's retries are for the transport
     errors.TaskError: grpc.StatusCode.FAILED_PRECONDITION,
 }

@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -291,12 +290,10 @@ class RunDownload:
 
     async def _fail(self, error: VAssetError) -> Task:
         delay = self._parts.retry.delay_seconds(max(1, self.task.attempt)) if error.retryable else None
-        retry_at = None
         if delay is not None:
-            wait = max(delay, min(error.retry_after_seconds or 0.0, 3_600.0))
-            retry_at = self._parts.clock.now() + timedelta(seconds=wait)
+            delay = max(delay, min(error.retry_after_seconds or 0.0, 3_600.0))
         failure = TaskFailure(error.reason, error.message, error.retryable)
-        return await self._parts.store.fail(self.lease, failure, retry_at=retry_at)
+        return await self._parts.store.fail(self.lease, failure, retry_in_seconds=delay)
 
     async def _settle(self, write: Callable[[], Awaitable[Task]], *, disk_pressure: bool = False) -> Ended:
         try:

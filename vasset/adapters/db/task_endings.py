@@ -6,7 +6,7 @@ same fence (it rises at every claim), and the repetition changes nothing instead
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import and_, bindparam, or_, select
@@ -43,7 +43,7 @@ class TaskEndings(StoreBase):
             await self._cancel(transaction, row)
         raise LeaseLost("the download was cancelled before it completed; its file must be removed")
 
-    async def fail(self, lease: Lease, failure: TaskFailure, *, retry_at: datetime | None) -> Task:
+    async def fail(self, lease: Lease, failure: TaskFailure, *, retry_in_seconds: float | None) -> Task:
         """What the user wished meanwhile goes first: a failing task that was cancelled or paused becomes just that."""
         async with self._database.write() as transaction:
             row = await self._hold(
@@ -53,13 +53,13 @@ class TaskEndings(StoreBase):
                 return task_from(row)
             if row.intent is Intent.CANCEL:
                 return task_from(await self._cancel(transaction, row))
-            if retry_at is None:
+            if retry_in_seconds is None:
                 return task_from(await self._give_up(transaction, row, failure))
             if row.intent is Intent.PAUSE:
                 return task_from(await self._pause(transaction, row))
             waiting = await self._change(
                 transaction, row, TaskStatus.RETRY,
-                phase=Phase.QUEUED, not_before=retry_at, lease_owner=None, lease_until=None, **_words(failure),
+                phase=Phase.QUEUED, not_before=transaction.now + timedelta(seconds=retry_in_seconds), lease_owner=None, lease_until=None, **_words(failure),
             )  # fmt: skip
             return task_from(waiting)
 
