@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import jwt
@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.support.clock import FakeClock
+from tests.support.service_ends import ENDS, TOKEN, behind_grpc
 from vasset.adapters.cache.memory import MemoryCache
 from vasset.adapters.db.accounts import SqlAccounts
 from vasset.adapters.db.database import Database
@@ -29,11 +30,14 @@ from vasset.domain.errors import (
     TooManyRequests,
     Unauthenticated,
 )
-from vasset.domain.ports import SessionState
+from vasset.domain.ports import Authority, SessionState
 from vasset.domain.user import Identity, Role, TokenPair, User
+from vasset.services.auth import client
 from vasset.services.auth.passwords import PasswordHasher
 from vasset.services.auth.service import AuthPolicy, AuthService
+from vasset.services.auth.servicer import AuthServicer
 from vasset.services.auth.tokens import TokenSigner
+from vasset.services.proto import auth_pb2, auth_pb2_grpc
 
 SECRET = b"thirty-two bytes of signing key!"
 GOOD = "correct horse 7"
@@ -58,13 +62,21 @@ def make(database: Database, clock: FakeClock, hasher: PasswordHasher) -> Make:
     return make
 
 
-@pytest.fixture
-def authority(make: Make) -> AuthService:
-    return make()
+@pytest.fixture(params=ENDS)
+async def authority(request: pytest.FixtureRequest, make: Make) -> AsyncIterator[Authority]:
+    """The service itself, and its client behind gRPC: one signature, one behaviour."""
+    service = make()
+    if request.param == "local":
+        yield service
+        return
+    descriptor = auth_pb2.DESCRIPTOR.services_by_name["AuthService"]
+    register = auth_pb2_grpc.add_AuthServiceServicer_to_server
+    async with behind_grpc(register, AuthServicer(service), descriptor, client.IDEMPOTENT) as channel:
+        yield client.AuthClient(channel, TOKEN, timeout_seconds=30)
 
 
 @pytest.fixture
-async def signed_in(authority: AuthService) -> tuple[User, TokenPair]:
+async def signed_in(authority: Authority) -> tuple[User, TokenPair]:
     """The administrator, who was first."""
     return await authority.register("Admin@Example.org ", GOOD, "Admin")
 
@@ -72,12 +84,12 @@ async def signed_in(authority: AuthService) -> tuple[User, TokenPair]:
 # --- registration ----------------------------------------------------------------------------------------------------
 
 
-async def test_of_many_parallel_first_accounts_one_is_administrator(authority: AuthService) -> None:
+async def test_of_many_parallel_first_accounts_one_is_administrator(authority: Authority) -> None:
     users = await asyncio.gather(*(authority.register(f"u{n}@example.org", GOOD, "U") for n in range(8)))
     assert sorted(user.role for user, _ in users) == [Role.FREE] * 7 + [Role.ADMIN]
 
 
-async def test_an_email_is_taken_whatever_its_case(authority: AuthService, signed_in: tuple[User, TokenPair]) -> None:
+async def test_an_email_is_taken_whatever_its_case(authority: Authority, signed_in: tuple[User, TokenPair]) -> None:
     assert signed_in[0].email == "admin@example.org"
     with pytest.raises(EmailTaken):
         await authority.register("ADMIN@example.org", GOOD, "Other")
@@ -115,13 +127,13 @@ async def test_an_invitation_admits_one_person_once(make: Make, clock: FakeClock
     "email",
     ["", "a", "a@", "@b.org", "a b@c.org", "a@b..org", "a\n@b.org", "a\0@b.org", "\ud800@b.org", "x" * 400 + "@b.org"],
 )
-async def test_what_is_no_address_is_refused(authority: AuthService, email: str) -> None:
+async def test_what_is_no_address_is_refused(authority: Authority, email: str) -> None:
     with pytest.raises(InvalidInput, match="email"):
         await authority.register(email, GOOD, "N")
 
 
 @pytest.mark.parametrize("nickname", ["", "   ", "x" * 65, "a\0b", "a\nb", "\ud800", "a\u202eb"])
-async def test_what_is_no_name_is_refused(authority: AuthService, nickname: str) -> None:
+async def test_what_is_no_name_is_refused(authority: Authority, nickname: str) -> None:
     with pytest.raises(InvalidInput, match="nickname"):
         await authority.register("a@b.org", GOOD, nickname)
 
@@ -130,7 +142,7 @@ async def test_what_is_no_name_is_refused(authority: AuthService, nickname: str)
 
 
 async def test_a_wrong_password_and_an_unknown_account_look_alike(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     messages = set()
     for email, password in (
@@ -147,7 +159,7 @@ async def test_a_wrong_password_and_an_unknown_account_look_alike(
 
 
 async def test_guessing_is_slowed_and_locks_nobody_else_out(
-    authority: AuthService, signed_in: tuple[User, TokenPair], clock: FakeClock
+    authority: Authority, signed_in: tuple[User, TokenPair], clock: FakeClock
 ) -> None:
     guesses = (authority.login("admin@example.org", f"wrong {n}", address="6.6.6.6") for n in range(100))
     results = await asyncio.gather(*guesses, return_exceptions=True)
@@ -182,20 +194,20 @@ FORGERIES = {
 
 @pytest.mark.parametrize("claims", FORGERIES.values(), ids=FORGERIES.keys())
 async def test_a_rightly_signed_token_with_wrong_claims_is_refused(
-    authority: AuthService, signed_in: tuple[User, TokenPair], claims: dict[str, Any]
+    authority: Authority, signed_in: tuple[User, TokenPair], claims: dict[str, Any]
 ) -> None:
     with pytest.raises(Unauthenticated):
         await authority.verify(jwt.encode(claims, SECRET, algorithm="HS256"))
 
 
 async def test_the_forgeries_differ_from_a_good_token_in_nothing_else(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     assert (await authority.verify(jwt.encode(forged(), SECRET, algorithm="HS256"))).user_id == 1
 
 
 async def test_other_algorithms_keys_and_shapes_are_refused(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     good = signed_in[1].access_token
     head, body, signature = good.split(".")
@@ -214,7 +226,7 @@ async def test_other_algorithms_keys_and_shapes_are_refused(
 
 
 async def test_an_access_token_expires(
-    authority: AuthService, signed_in: tuple[User, TokenPair], clock: FakeClock
+    authority: Authority, signed_in: tuple[User, TokenPair], clock: FakeClock
 ) -> None:
     clock.advance(86_400 - 1)
     await authority.verify(signed_in[1].access_token)
@@ -223,7 +235,7 @@ async def test_an_access_token_expires(
         await authority.verify(signed_in[1].access_token)
 
 
-async def test_access_tokens_do_not_refresh(authority: AuthService, signed_in: tuple[User, TokenPair]) -> None:
+async def test_access_tokens_do_not_refresh(authority: Authority, signed_in: tuple[User, TokenPair]) -> None:
     for token in (signed_in[1].access_token, "", "vrt_short", "vrt_" + "A" * 43, "\ud800"):
         with pytest.raises(Unauthenticated):
             await authority.refresh(token)
@@ -233,7 +245,7 @@ async def test_access_tokens_do_not_refresh(authority: AuthService, signed_in: t
 
 
 async def test_of_twenty_parallel_refreshes_one_family_head_remains(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     pairs = await asyncio.gather(*(authority.refresh(signed_in[1].refresh_token) for _ in range(20)))
     assert len({pair.refresh_token for pair in pairs}) == 1
@@ -242,7 +254,7 @@ async def test_of_twenty_parallel_refreshes_one_family_head_remains(
 
 
 async def test_within_the_grace_time_a_repeated_parent_gets_the_same_child(
-    authority: AuthService, signed_in: tuple[User, TokenPair], clock: FakeClock
+    authority: Authority, signed_in: tuple[User, TokenPair], clock: FakeClock
 ) -> None:
     child = await authority.refresh(signed_in[1].refresh_token)
     clock.advance(10)
@@ -252,7 +264,7 @@ async def test_within_the_grace_time_a_repeated_parent_gets_the_same_child(
 
 
 async def test_after_the_grace_time_a_repeated_parent_ends_the_session(
-    authority: AuthService, signed_in: tuple[User, TokenPair], clock: FakeClock
+    authority: Authority, signed_in: tuple[User, TokenPair], clock: FakeClock
 ) -> None:
     child = await authority.refresh(signed_in[1].refresh_token)
     clock.advance(10.5)
@@ -264,7 +276,7 @@ async def test_after_the_grace_time_a_repeated_parent_ends_the_session(
 
 
 async def test_a_grandparent_ends_the_session_even_within_the_grace_time(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     child = await authority.refresh(signed_in[1].refresh_token)
     grandchild = await authority.refresh(child.refresh_token)
@@ -274,7 +286,7 @@ async def test_a_grandparent_ends_the_session_even_within_the_grace_time(
 
 
 async def test_a_refresh_token_expires_a_week_after_its_last_use(
-    authority: AuthService, signed_in: tuple[User, TokenPair], clock: FakeClock
+    authority: Authority, signed_in: tuple[User, TokenPair], clock: FakeClock
 ) -> None:
     clock.advance(604_799)
     child = await authority.refresh(signed_in[1].refresh_token)
@@ -284,7 +296,7 @@ async def test_a_refresh_token_expires_a_week_after_its_last_use(
 
 
 async def test_no_token_and_no_password_is_stored(
-    authority: AuthService, signed_in: tuple[User, TokenPair], database: Database
+    authority: Authority, signed_in: tuple[User, TokenPair], database: Database
 ) -> None:
     child = await authority.refresh(signed_in[1].refresh_token)
     stored = []
@@ -298,19 +310,19 @@ async def test_no_token_and_no_password_is_stored(
 # --- revocation ------------------------------------------------------------------------------------------------------
 
 
-async def identity(authority: AuthService, tokens: TokenPair) -> Identity:
+async def identity(authority: Authority, tokens: TokenPair) -> Identity:
     return await authority.verify(tokens.access_token)
 
 
-async def log_out(authority: AuthService, tokens: TokenPair) -> None:
+async def log_out(authority: Authority, tokens: TokenPair) -> None:
     await authority.logout(await identity(authority, tokens))
 
 
-async def change_password(authority: AuthService, tokens: TokenPair) -> None:
+async def change_password(authority: Authority, tokens: TokenPair) -> None:
     await authority.change_password(await identity(authority, tokens), GOOD, "another horse 8")
 
 
-async def revoke(authority: AuthService, tokens: TokenPair) -> None:
+async def revoke(authority: Authority, tokens: TokenPair) -> None:
     me = await identity(authority, tokens)
     await authority.revoke_session(me, me.session_id)
 
@@ -351,7 +363,7 @@ async def test_without_sql_nobody_is_believed_longer_than_five_seconds(
 
 
 async def test_changing_the_password_needs_the_old_one_and_a_good_new_one(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     me = await identity(authority, signed_in[1])
     with pytest.raises(InvalidCredentials):
@@ -365,7 +377,7 @@ async def test_changing_the_password_needs_the_old_one_and_a_good_new_one(
 
 
 async def test_sessions_are_listed_and_another_users_cannot_be_ended(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     _, second = await authority.login("admin@example.org", GOOD, user_agent="Firefox")
     me = await identity(authority, second)
@@ -379,7 +391,7 @@ async def test_sessions_are_listed_and_another_users_cannot_be_ended(
 
 
 async def test_roles_are_given_by_administrators_and_one_always_remains(
-    authority: AuthService, signed_in: tuple[User, TokenPair]
+    authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
     admin = await identity(authority, signed_in[1])
     user, tokens = await authority.register("other@example.org", GOOD, "Other")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.support.builders import add_user, published, submission
 from tests.support.clock import FakeClock
+from tests.support.service_ends import ENDS, TOKEN, behind_grpc
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.files import SqlFileStore
 from vasset.adapters.db.library import SqlLibrary
@@ -16,9 +18,13 @@ from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.domain.download import Mode, Task, TaskFailure
 from vasset.domain.errors import IllegalTransition, InvalidInput, NotFound
 from vasset.domain.history import PublishedFile
+from vasset.domain.ports import Library
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Identity, Role
+from vasset.services.asset import client
 from vasset.services.asset.service import MAX_ID, LibraryService
+from vasset.services.asset.servicer import AssetServicer
+from vasset.services.proto import asset_pb2, asset_pb2_grpc
 
 QUOTA = QuotaPolicy({Role.FREE: 5, Role.ADMIN: 100})
 
@@ -33,9 +39,17 @@ def files(database: Database) -> SqlFileStore:
     return SqlFileStore(database)
 
 
-@pytest.fixture
-def library(database: Database) -> LibraryService:
-    return LibraryService(SqlLibrary(database, QUOTA))
+@pytest.fixture(params=ENDS)
+async def library(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Library]:
+    """The service itself, and its client behind gRPC: one signature, one behaviour."""
+    service = LibraryService(SqlLibrary(database, QUOTA))
+    if request.param == "local":
+        yield service
+        return
+    descriptor = asset_pb2.DESCRIPTOR.services_by_name["AssetService"]
+    register = asset_pb2_grpc.add_AssetServiceServicer_to_server
+    async with behind_grpc(register, AssetServicer(service), descriptor, client.IDEMPOTENT) as channel:
+        yield client.AssetClient(channel, TOKEN, timeout_seconds=30)
 
 
 @pytest.fixture
@@ -51,9 +65,7 @@ async def finished(store: SqlTaskStore, me: Identity, *, mode: Mode = Mode.QUICK
     return await store.complete(lease, published(task.id), duration_seconds=None)
 
 
-async def test_history_is_searched_without_wildcards(
-    library: LibraryService, store: SqlTaskStore, me: Identity
-) -> None:
+async def test_history_is_searched_without_wildcards(library: Library, store: SqlTaskStore, me: Identity) -> None:
     for title in ("100% Cats", "1000 cats", "Dogs_and", "Dogs and"):
         await finished(store, me, title=title)
     assert [entry.title for entry in (await library.history(me, query="100% c")).items] == ["100% Cats"]
@@ -63,7 +75,7 @@ async def test_history_is_searched_without_wildcards(
     assert (await library.history(me, page=2, per_page=3)).total == 4
 
 
-async def test_impossible_pages_and_ids_are_refused_in_words(library: LibraryService, me: Identity) -> None:
+async def test_impossible_pages_and_ids_are_refused_in_words(library: Library, me: Identity) -> None:
     for page, per_page in ((0, 20), (-1, 20), (1, 0), (1, 101), (2**63, 20)):
         with pytest.raises(InvalidInput):
             await library.history(me, page=page, per_page=per_page)
@@ -75,7 +87,7 @@ async def test_impossible_pages_and_ids_are_refused_in_words(library: LibrarySer
 
 
 async def test_nobody_sees_or_deletes_anothers_entry(
-    library: LibraryService, store: SqlTaskStore, database: Database, me: Identity
+    library: Library, store: SqlTaskStore, database: Database, me: Identity
 ) -> None:
     task = await finished(store, me)
     for role in (Role.FREE, Role.ADMIN):
@@ -89,7 +101,7 @@ async def test_nobody_sees_or_deletes_anothers_entry(
 
 
 async def test_a_deleted_entry_is_gone_and_its_file_follows(
-    library: LibraryService, store: SqlTaskStore, files: SqlFileStore, me: Identity
+    library: Library, store: SqlTaskStore, files: SqlFileStore, me: Identity
 ) -> None:
     task = await finished(store, me, mode=Mode.ARCHIVE)
     deleted = await library.delete(me, task.history_id)
@@ -106,9 +118,7 @@ async def test_a_deleted_entry_is_gone_and_its_file_follows(
     assert await files.expired(limit=10) == []
 
 
-async def test_an_unfinished_download_cannot_be_deleted(
-    library: LibraryService, store: SqlTaskStore, me: Identity
-) -> None:
+async def test_an_unfinished_download_cannot_be_deleted(library: Library, store: SqlTaskStore, me: Identity) -> None:
     task = (await store.submit(submission(me.user_id), role=Role.FREE, idempotency_key=None)).task
     with pytest.raises(IllegalTransition):
         await library.delete(me, task.history_id)
@@ -117,7 +127,7 @@ async def test_an_unfinished_download_cannot_be_deleted(
 
 
 async def test_only_quick_files_past_their_time_expire(
-    library: LibraryService, store: SqlTaskStore, files: SqlFileStore, me: Identity, clock: FakeClock
+    library: Library, store: SqlTaskStore, files: SqlFileStore, me: Identity, clock: FakeClock
 ) -> None:
     quick = await finished(store, me)
     await finished(store, me, mode=Mode.ARCHIVE)
@@ -144,7 +154,7 @@ async def test_parallel_janitors_agree(
 
 
 async def test_a_kept_file_is_moved_once_its_row_follows(
-    store: SqlTaskStore, files: SqlFileStore, library: LibraryService, me: Identity
+    store: SqlTaskStore, files: SqlFileStore, library: Library, me: Identity
 ) -> None:
     task = await finished(store, me)
     await store.keep(task.id, user_id=me.user_id)
@@ -165,7 +175,7 @@ async def test_every_file_is_listed_once(store: SqlTaskStore, files: SqlFileStor
 
 
 async def test_totals_are_a_users_own_and_an_administrators_all(
-    library: LibraryService, store: SqlTaskStore, database: Database, me: Identity, clock: FakeClock
+    library: Library, store: SqlTaskStore, database: Database, me: Identity, clock: FakeClock
 ) -> None:
     assert (await library.statistics(me)).success_rate is None
     await finished(store, me)
@@ -185,7 +195,7 @@ async def test_totals_are_a_users_own_and_an_administrators_all(
 
 
 async def test_quota_tells_the_limit_of_the_level_and_when_it_resets(
-    library: LibraryService, store: SqlTaskStore, database: Database, me: Identity, clock: FakeClock
+    library: Library, store: SqlTaskStore, database: Database, me: Identity, clock: FakeClock
 ) -> None:
     await store.submit(submission(me.user_id), role=Role.FREE, idempotency_key=None)
     quota = await library.quota(me)

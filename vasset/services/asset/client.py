@@ -11,6 +11,7 @@ from vasset.domain.quota import Quota
 from vasset.domain.user import Identity
 from vasset.services.asset import convert
 from vasset.services.client import Remote
+from vasset.services.convert import optional_wire_text, wire_integer
 from vasset.services.proto import asset_pb2 as wire
 from vasset.services.proto.asset_pb2_grpc import AssetServiceStub
 
@@ -33,15 +34,17 @@ class AssetClient(Remote):
     async def history(
         self, identity: Identity, *, page: int = 1, per_page: int = 20, query: str | None = None
     ) -> Page[HistoryEntry]:
-        request = wire.ListHistoryRequest(page=page, per_page=per_page, query=query)
+        request = wire.ListHistoryRequest(
+            page=wire_integer(page, 32), per_page=wire_integer(per_page, 32), query=optional_wire_text(query)
+        )
         return convert.page_from_wire(await self._call(self._stub.ListHistory, request, identity))
 
     async def entry(self, identity: Identity, history_id: int) -> HistoryEntry:
-        request = wire.GetEntryRequest(history_id=history_id)
+        request = wire.GetEntryRequest(history_id=wire_integer(history_id))
         return convert.entry_from_wire(await self._call(self._stub.GetEntry, request, identity))
 
     async def delete(self, identity: Identity, history_id: int) -> HistoryEntry:
-        request = wire.DeleteEntryRequest(history_id=history_id)
+        request = wire.DeleteEntryRequest(history_id=wire_integer(history_id))
         return convert.entry_from_wire(await self._call(self._stub.DeleteEntry, request, identity))
 
     async def quota(self, identity: Identity) -> Quota:

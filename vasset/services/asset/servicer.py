@@ -19,8 +19,8 @@ class AssetServicer(AssetServiceServicer):
     async def ListHistory(self, request: wire.ListHistoryRequest, context: Any) -> wire.HistoryPage:
         page = await self._library.history(
             identity_of(context),
-            page=max(1, request.page),
-            per_page=min(100, max(1, request.per_page)),
+            page=request.page,
+            per_page=request.per_page,
             query=optional(request, "query"),
         )
         return convert.page_to_wire(page)

@@ -10,6 +10,7 @@ import grpc
 from vasset.domain.user import Identity, Role, SessionInfo, TokenPair, User
 from vasset.services.auth import convert
 from vasset.services.client import Remote
+from vasset.services.convert import optional_wire_text, wire_integer, wire_text
 from vasset.services.proto import auth_pb2 as wire
 from vasset.services.proto.auth_pb2_grpc import AuthServiceStub
 
@@ -33,7 +34,11 @@ class AuthClient(Remote):
         self, email: str, password: str, nickname: str, *, invitation: str | None = None, user_agent: str | None = None
     ) -> tuple[User, TokenPair]:
         request = wire.RegisterRequest(
-            email=email, password=password, nickname=nickname, invitation=invitation, user_agent=user_agent
+            email=wire_text(email),
+            password=wire_text(password),
+            nickname=wire_text(nickname),
+            invitation=optional_wire_text(invitation),
+            user_agent=optional_wire_text(user_agent),
         )
         return self._signed_in(
             await self._call(self._stub.Register, request, timeout_seconds=self._timeout_seconds * 2)
@@ -42,25 +47,30 @@ class AuthClient(Remote):
     async def login(
         self, email: str, password: str, *, address: str | None = None, user_agent: str | None = None
     ) -> tuple[User, TokenPair]:
-        request = wire.LoginRequest(email=email, password=password, address=address, user_agent=user_agent)
+        request = wire.LoginRequest(
+            email=wire_text(email),
+            password=wire_text(password),
+            address=optional_wire_text(address),
+            user_agent=optional_wire_text(user_agent),
+        )
         return self._signed_in(await self._call(self._stub.Login, request, timeout_seconds=self._timeout_seconds * 2))
 
     async def refresh(self, refresh_token: str) -> TokenPair:
-        answer = await self._call(self._stub.Refresh, wire.RefreshRequest(refresh_token=refresh_token))
+        answer = await self._call(self._stub.Refresh, wire.RefreshRequest(refresh_token=wire_text(refresh_token)))
         return convert.tokens_from_wire(answer)
 
     async def logout(self, identity: Identity) -> None:
         await self._call(self._stub.Logout, wire.LogoutRequest(), identity)
 
     async def verify(self, access_token: str) -> Identity:
-        answer = await self._call(self._stub.VerifyToken, wire.VerifyTokenRequest(access_token=access_token))
+        answer = await self._call(self._stub.VerifyToken, wire.VerifyTokenRequest(access_token=wire_text(access_token)))
         return convert.identity_from_wire(answer)
 
     async def profile(self, identity: Identity) -> User:
         return convert.user_from_wire(await self._call(self._stub.GetProfile, wire.GetProfileRequest(), identity))
 
     async def change_password(self, identity: Identity, current: str, new: str) -> None:
-        request = wire.ChangePasswordRequest(current=current, new=new)
+        request = wire.ChangePasswordRequest(current=wire_text(current), new=wire_text(new))
         await self._call(self._stub.ChangePassword, request, identity, timeout_seconds=self._timeout_seconds * 2)
 
     async def sessions(self, identity: Identity) -> Sequence[SessionInfo]:
@@ -68,10 +78,12 @@ class AuthClient(Remote):
         return [convert.session_from_wire(session) for session in answer.sessions]
 
     async def revoke_session(self, identity: Identity, session_id: int) -> None:
-        await self._call(self._stub.RevokeSession, wire.RevokeSessionRequest(session_id=session_id), identity)
+        await self._call(
+            self._stub.RevokeSession, wire.RevokeSessionRequest(session_id=wire_integer(session_id)), identity
+        )
 
     async def set_role(self, identity: Identity, user_id: int, role: Role) -> User:
-        request = wire.SetRoleRequest(user_id=user_id, role=int(role))
+        request = wire.SetRoleRequest(user_id=wire_integer(user_id), role=int(role))
         return convert.user_from_wire(await self._call(self._stub.SetRole, request, identity))
 
     async def invite(self, identity: Identity) -> str:

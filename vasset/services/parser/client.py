@@ -9,6 +9,7 @@ import grpc
 from vasset.domain.media import MediaInfo
 from vasset.domain.user import Identity
 from vasset.services.client import Remote
+from vasset.services.convert import wire_integer, wire_text
 from vasset.services.parser import convert
 from vasset.services.proto import parser_pb2 as wire
 from vasset.services.proto.parser_pb2_grpc import ParserServiceStub
@@ -30,5 +31,5 @@ class ParserClient(Remote):
         self._stub: ParserServiceAsyncStub = ParserServiceStub(channel)
 
     async def parse(self, identity: Identity, url: str, *, playlist_page: int = 1) -> MediaInfo:
-        request = wire.ParseURLRequest(url=url, playlist_page=playlist_page)
+        request = wire.ParseURLRequest(url=wire_text(url), playlist_page=wire_integer(playlist_page, 32))
         return convert.media_from_wire(await self._call(self._stub.ParseURL, request, identity))
