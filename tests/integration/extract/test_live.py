@@ -107,6 +107,19 @@ async def test_a_bound_ends_it_and_leaves_a_file(
     assert codecs(str(await finished(extractor, asked))) == ["h264", "aac"]
 
 
+async def test_a_segment_too_large_for_the_bound_ends_it_before(
+    guard: GuardProxy, stream: LiveStream, site: Site, workspace: Path, plugins: Path
+) -> None:
+    room = int(
+        1.2 * (len(stream.segments[0]) + len(stream.segments[1]))
+    )  # nine tenths of it are not reached by two, all of it is by three
+    async with open_extractor(guard, ExtractorOptions(plugins=plugins, max_file_bytes=room)) as extractor:
+        asked = request(site.url("live", address=stream.url), workspace)
+        async with recorded(extractor, asked) as recording:
+            assert await recording.over()
+    assert (workspace / "media.mp4").read_bytes() == b"".join(stream.segments[:2])
+
+
 async def test_a_killed_recording_goes_on_behind_its_last_whole_segment(
     extractor: ChildExtractor, stream: LiveStream, site: Site, workspace: Path
 ) -> None:

@@ -24,6 +24,7 @@ from vasset.domain.ports import ExtractionRequest, TransferSnapshot
 
 PAGE_BYTES = 256 * 2**20
 SIDECAR_BYTES = 64 * 2**20
+RECORDED_SHARE = 0.9  # the file that is made of a recording has to fit the same bound
 ENDING_SECONDS = 120.0  # a recording ends itself; this is for one that does not
 PHASES = {"merging": Phase.MERGING, "postprocessing": Phase.POSTPROCESSING}
 
@@ -104,6 +105,7 @@ class ChildExtractor:
         max_bytes: int,
     ) -> bool:
         """As the port says. Raises ``Overloaded`` when as many streams are being recorded as may be."""
+        max_bytes = min(max_bytes, int(self._bounds.max_file_bytes * RECORDED_SHARE))
         bounds = {"seconds": seconds, "max_bytes": max_bytes}
         job = {"verb": "record", "streams": _native_names(extraction), **bounds, **_shared(request)}
         allowed = max_bytes + PAGE_BYTES  # playlists, and the segment that reaches the bound

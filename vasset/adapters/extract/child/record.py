@@ -5,6 +5,7 @@ yt-dlp itself hands live HLS to ffmpeg, which would then open connections of its
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -109,6 +110,11 @@ class Session:
         self.downloader.carry_cookies(form)
         try:
             return _recorder(form)(self, form, tape)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            self.stop()  # a segment larger than what was left of the bound
+            return True
         finally:
             tape.rewind()
 
@@ -297,5 +303,5 @@ def record_websocket(session: Session, form: dict[str, Any], tape: Tape) -> bool
 
 def _raise_if_ours(error: Exception) -> None:
     """A full disk, or an address the guard does not open: not the stream's doing."""
-    if is_refused(error) or (isinstance(error, OSError) and error.errno in {27, 28, 122}):
+    if is_refused(error) or (isinstance(error, OSError) and error.errno in {errno.EFBIG, errno.ENOSPC, errno.EDQUOT}):
         raise error
