@@ -196,6 +196,29 @@ async def test_fragmented_mp4_gets_its_head_once(
     assert codecs(str(await finished(extractor, asked))) == ["h264"]
 
 
+async def test_separate_picture_and_sound_are_recorded_side_by_side(
+    extractor: ChildExtractor, hostile: LyingOrigin, site: Site, workspace: Path, tmp_path: Path
+) -> None:
+    dash = site.origin.media.folder / "dash"
+    picture, sound = (
+        LiveStream(
+            hostile,
+            read_all(dash, f"chunk-stream{number}-*.m4s")[:5],
+            f"{tmp_path.name}-{number}",
+            head=read_all(dash, f"init-stream{number}.m4s")[0],
+        )
+        for number in (0, 1)
+    )
+    asked = request(site.url("live", address=picture.url, audio=sound.url), workspace)
+    async with recorded(extractor, asked) as recording:
+        await asyncio.gather(picture.air(), sound.air())
+        picture.end()
+        sound.end()
+        assert await recording.over()
+    path = await finished(extractor, asked)
+    assert codecs(str(path)) == ["h264", "aac"]
+
+
 async def test_an_encrypted_stream_is_decrypted_segment_by_segment(
     extractor: ChildExtractor, hostile: LyingOrigin, site: Site, workspace: Path, tmp_path: Path
 ) -> None:

@@ -85,7 +85,17 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
             raise UserNotLive()
         form = {"format_id": "live", "url": query["address"], "ext": query.get("ext", "mp4"),
                 "protocol": query.get("protocol", "m3u8_native")} | ({"impersonate": True} if "browser" in query else {})  # fmt: skip
-        return {"is_live": True, "formats": [form], "duration": None}
+        if "audio" not in query:
+            return {"is_live": True, "formats": [form], "duration": None}
+        sound = form | {
+            "format_id": "sound",
+            "url": query["audio"],
+            "ext": "m4a",
+            "vcodec": "none",
+            "acodec": "mp4a.40.2",
+        }
+        picture = form | {"vcodec": "avc1.42c01e", "acodec": "none", "height": 360}
+        return {"is_live": True, "formats": [sound, picture], "duration": None}
 
     def _act_premiere(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         """As YouTube does it: no formats, and the time only for who asks without insisting on formats."""
