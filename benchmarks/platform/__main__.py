@@ -40,7 +40,7 @@ def downloads(folder: Path, quick: bool) -> list[Figure]:
         with running_origin(_made(place / "origin")) as origin, running_product(_made(place / "data")) as product:
             product.wait_until_warm()
             figures = asyncio.run(product_figures.first_bytes(product))
-            return figures + many_files.measure(product, origin, place, rounds=1 if quick else 5)
+            return figures + many_files.measure(product, origin, place, rounds=1 if quick else 3)
 
 
 def load(folder: Path, quick: bool) -> list[Figure]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.engine.origin import Origin
 from benchmarks.platform.downloads import client_of
-from benchmarks.platform.product import Product
+from benchmarks.platform.product import Product, idle_loop
 from benchmarks.platform.record import Figure
 
 FILES = 50
@@ -51,21 +51,25 @@ def measure(product: Product, origin: Origin, folder: Path, *, rounds: int) -> l
     ours: list[Taken] = []
     peers: dict[str, list[Taken]] = {peer: [] for peer in PEERS}
     lags: list[float] = []
+    idle_lags: list[float] = []
     ages: list[float] = []
     memory: list[float] = []
     asyncio.run(_download(product, urls[:4], []))  # children exist, statements are known
-    for _ in range(rounds):
-        product.loop_lags()
-        taken = asyncio.run(_download(product, urls, ages))
-        ours.append(taken)
-        lags.append(1000 * percentile(product.loop_lags(), 0.99))
-        memory.append(product.tree_mib())
-        for peer in PEERS:
-            peers[peer].append(_peer(peer, urls, folder))
+    with idle_loop(folder) as idle:
+        for _ in range(rounds):
+            product.loop_lags()
+            idle()
+            ours.append(asyncio.run(_download(product, urls, ages)))
+            lags.append(1000 * percentile(product.loop_lags(), 0.99))
+            idle_lags.append(1000 * percentile(idle(), 0.99))
+            memory.append(product.tree_mib())
+            for peer in PEERS:
+                peers[peer].append(_peer(peer, urls, folder))
     figures = [
         Figure(f"{NAME}: submit to all complete", "s", tuple(each.seconds for each in ours), 6.0),
         Figure(f"{NAME}: CPU of all our processes", "CPU-s", tuple(each.cpu_seconds for each in ours), 8.0),
         Figure(f"{NAME}: event loop P99 lag meanwhile", "ms", tuple(lags), 20.0),
+        Figure(f"{NAME}: event loop P99 lag of an idle process beside it", "ms", tuple(idle_lags)),
         Figure(f"{NAME}: P99 from snapshot to WebSocket client", "ms", (1000 * percentile(ages, 0.99),), 50.0),
         Figure(f"{NAME}: memory of all our processes afterwards", "MiB", tuple(memory)),
     ]

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,15 +54,7 @@ class Product:
 
     def loop_lags(self) -> list[float]:
         """Seconds by which the event loop was late, one sample every 5 ms since the last call."""
-        self.lags.unlink(missing_ok=True)
-        self.process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + STOP_SECONDS
-        while not self.lags.exists():
-            if time.monotonic() > deadline:
-                raise RuntimeError("the server did not tell its lags")
-            time.sleep(0.005)
-        found: list[float] = json.loads(self.lags.read_text())
-        return found
+        return lags_of(self.process, self.lags)
 
     def own_cpu_seconds(self) -> float:
         """The server process alone."""
@@ -109,6 +101,35 @@ def running_product(folder: Path, **settings: str) -> Iterator[Product]:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextmanager
+def idle_loop(folder: Path) -> Iterator[Callable[[], list[float]]]:
+    """A process whose event loop has nothing to do; answers its lags as :meth:`Product.loop_lags` does."""
+    lags = folder / "idle.json"
+    command = [sys.executable, "-m", "benchmarks.platform.probed", str(lags), "idle"]
+    with subprocess.Popen(command, text=True) as process:
+        try:
+            _wait_for(lags.with_suffix(".started"))
+            yield lambda: lags_of(process, lags)
+        finally:
+            process.terminate()
+
+
+def lags_of(process: subprocess.Popen[str], lags: Path) -> list[float]:
+    lags.unlink(missing_ok=True)
+    process.send_signal(signal.SIGUSR1)
+    _wait_for(lags)
+    found: list[float] = json.loads(lags.read_text())
+    return found
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + STOP_SECONDS
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{path.name} did not appear")
+        time.sleep(0.005)
 
 
 def _signed_in(port: int) -> str:
