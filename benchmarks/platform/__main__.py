@@ -19,13 +19,20 @@ MEMORY = Path("/dev/shm")
 
 
 def gateway(folder: Path, quick: bool) -> list[Figure]:
-    """The gateway alone: CPU per request, files, WebSockets."""
+    """The gateway alone: CPU per request, files."""
     rounds = 1 if quick else 5
     with measured_server(folder) as server:
         figures = asyncio.run(api.measure(server, rounds=rounds, requests=400 if quick else 3000))
-        figures += files.measure(server, rounds=rounds)
+        return figures + files.measure(server, rounds=rounds)
+
+
+def sockets(folder: Path, quick: bool) -> list[Figure]:
+    """The gateway alone: frames to WebSockets."""
+    figures = []
+    with measured_server(folder) as server:
         for clients in (50,) if quick else (50, 1000):
-            figures += asyncio.run(websockets.measure(server, clients=clients, seconds=4.0, rounds=min(rounds, 3)))
+            measured = websockets.measure(server, clients=clients, seconds=4.0, rounds=1 if quick else 3)
+            figures += asyncio.run(measured)
     return figures
 
 
@@ -48,7 +55,8 @@ def load(folder: Path, quick: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory(dir=MEMORY) as memory:
         place = Path(memory)
         with running_origin(_made(place / "origin")) as origin:
-            with running_product(_made(place / "data")) as product:
+            rate = str(product_figures.RUNNING_RATE)
+            with running_product(_made(place / "data"), VASSET_RATE_LIMIT=rate) as product:
                 product.wait_until_warm()
                 figures = asyncio.run(product_figures.beside_downloads(product, origin, rounds=1 if quick else 3))
             with running_product(folder) as product:
@@ -58,6 +66,7 @@ def load(folder: Path, quick: bool) -> list[Figure]:
 
 PARTS: dict[str, Callable[[Path, bool], list[Figure]]] = {
     "gateway": gateway,
+    "sockets": sockets,
     "start": start,
     "downloads": downloads,
     "load": load,

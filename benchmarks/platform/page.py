@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from benchmarks.page import Run, cell, machine_lines, unmeasured, verdict
 
@@ -37,11 +37,13 @@ def platform_page(run: Run) -> list[str]:
     return [*lines, "", *unmeasured(rows)]
 
 
-def _runs(figures: Iterable[Run]) -> list[str]:
+def _runs(figures: Collection[Run]) -> list[str]:
     """Parts may be measured apart: each with the commit and the load it was measured at."""
     runs = sorted({(figure["commit"], figure["load_before"]) for figure in figures if "commit" in figure})
     told = (f"{commit} (load average {load:.1f})" for commit, load in runs)
-    return ["- parts measured at commits " + ", ".join(told)] if len(runs) > 1 else []
+    lines = ["- parts measured at commits " + ", ".join(told)] if len(runs) > 1 else []
+    older = sorted({figure["name"].partition(",")[0] for figure in figures if "commit" not in figure})
+    return [*lines, f"- of an earlier run, on another machine: {', '.join(older)}"] if older else lines
 
 
 def _begins(figures: Iterable[str], start: str) -> bool:
