@@ -125,7 +125,7 @@ async def test_no_request_fails_while_gateways_are_replaced(cluster: Cluster) ->
 
 async def test_a_drained_worker_hands_its_downloads_over_at_once(cluster: Cluster, origin: Origin) -> None:
     async with api_client(cluster.url) as client:
-        user = await client.login("bob@example.test")
+        user = await client.register("eve@example.test")
         accepted = [await user.submit(origin.url("progressive.mp4", slow=True), format="original") for _ in range(6)]
         for one in accepted:
             await user.reached(one["task_id"], {"downloading"})
