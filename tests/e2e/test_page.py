@@ -378,6 +378,8 @@ async def test_it_can_be_used_without_a_mouse_and_heard_without_a_screen(house: 
             await page.keyboard.press("Tab")
             await expect(page.get_by_label(expected)).to_be_focused()
         await page.keyboard.press("Tab")
+        await expect(page.get_by_role("checkbox", name="Subtitles")).to_be_focused()
+        await page.keyboard.press("Tab")
         await expect(page.get_by_role("radio", name="Quick")).to_be_focused()
         await page.keyboard.press("ArrowDown")
         await expect(page.get_by_role("radio", name="Archive")).to_be_checked()

@@ -31,6 +31,6 @@ class CannedDownloader(GuardedDownloader):
 
 def selftest(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str, Any]:
     """What phase one makes of the manifest, and where yt-dlp was loaded from."""
-    wanted = {**job, "url": PAGE, "quality": "best", "container": "mp4"}
+    wanted = {**job, "url": PAGE, "quality": "best", "container": "mp4", "subtitles": True}
     extraction = extract.extract(wanted, settings, emit, opened=CannedDownloader)
     return {"loaded_from": str(yt_dlp.__file__), "extraction": extraction}
