@@ -95,6 +95,8 @@ pub struct Request {
     pub retries: u32,
     /// Hops followed for one response.
     pub max_redirects: u32,
+    /// Whether fragments may come by HTTP/2 where the origin offers it.
+    pub http2: bool,
     /// fsync before and after publishing.
     pub durable: bool,
 }
@@ -122,6 +124,7 @@ impl Request {
             minimum_speed: 0,
             retries: 8,
             max_redirects: 10,
+            http2: true,
             durable: true,
         }
     }

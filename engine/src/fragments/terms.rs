@@ -33,6 +33,7 @@ impl Terms {
         spec.connect_timeout = request.connect_timeout;
         spec.header_timeout = request.idle_timeout;
         spec.max_redirects = request.max_redirects;
+        spec.allows_http2 = request.http2;
         spec.holder = Some(context.holder.clone());
         Ok(Self { context: context.clone(), spec, retries: request.retries, idle_timeout: request.idle_timeout })
     }

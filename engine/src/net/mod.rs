@@ -4,34 +4,35 @@
 //! [`Client::get`] is all that downloads and fragments need. It is cheap to clone and shares everything: idle
 //! connections, caps per host, the resolver's cache, TLS sessions and the egress policy.
 
+pub mod body;
 pub mod connector;
 pub mod dns;
 pub mod hot;
 pub mod http1;
+mod http2;
 pub mod pool;
 pub mod proxy;
 pub mod stream;
 pub mod tls;
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use url::Url;
 
+pub use self::body::Body;
+use self::body::{Carrier, Connected};
 use self::connector::{Connector, Endpoint, place};
-use self::hot::HotBuffer;
-use self::http1::{BodyReader, Excess, Fault, Head};
+use self::http2::{Origins, Route};
 use self::pool::{Pool, PoolKey};
 use self::proxy::Proxy;
 use self::stream::Stream;
 use crate::error::{Error, Result, shown};
 use crate::guard::GuardedUrl;
-use crate::limit::{ConnectionPermit, ConnectionPermits, PermitHolder};
+use crate::limit::{ConnectionPermits, PermitHolder};
 
 /// Headers of the caller that may follow a redirect to another origin. Everything else (authorisation, cookies,
 /// private tokens under any name) stays at the origin it was meant for.
@@ -61,6 +62,9 @@ pub struct FetchSpec {
     pub header_timeout: Duration,
     /// Hops that are followed.
     pub max_redirects: u32,
+    /// Whether HTTP/2 may be spoken where the origin offers it. Right for many small bodies; a large file is faster over
+    /// several connections.
+    pub allows_http2: bool,
     /// In whose name the connection is taken from the caps; `None` is the client itself, with no fair share.
     pub holder: Option<PermitHolder>,
 }
@@ -79,6 +83,7 @@ impl FetchSpec {
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             max_redirects: 10,
+            allows_http2: false,
             holder: None,
         }
     }
@@ -107,6 +112,7 @@ pub struct Client {
 struct Shared {
     connector: Connector,
     pool: Pool,
+    http2: Origins,
     permits: ConnectionPermits,
     own_holder: PermitHolder,
     pauses: Mutex<HashMap<String, Instant>>,
@@ -118,7 +124,8 @@ impl Client {
     pub fn new(connector: Connector, permits: ConnectionPermits, user_agent: HeaderValue) -> Self {
         let own_holder = permits.holder(1);
         let pauses = Mutex::default();
-        let shared = Shared { connector, pool: Pool::default(), permits, own_holder, pauses, user_agent };
+        let (pool, http2) = (Pool::default(), Origins::default());
+        let shared = Shared { connector, pool, http2, permits, own_holder, pauses, user_agent };
         Self { shared: Arc::new(shared) }
     }
 
@@ -189,20 +196,101 @@ impl Client {
         self.wait_for_pause(&key.host).await;
         let permit = spec.holder.as_ref().unwrap_or(&self.shared.own_holder).acquire(&key.host).await;
         let headers = self.request_headers(spec, url, private_to);
-        // A kept connection may have been closed by the server just now; only then is one more attempt free.
-        if let Some(stream) = self.shared.pool.take(&key) {
-            match self.exchange(stream, spec, url, &headers).await {
-                Ok((head, stream, excess, first_byte)) => {
-                    return Ok(self.response(head, stream, excess, first_byte, url, key, permit));
+        let answer = if spec.allows_http2 && url.is_https() {
+            self.answer_by_best(spec, url, &headers, &key).await?
+        } else {
+            self.answer_by_http1(spec, url, &headers, &key, None).await?
+        };
+        let body = Body::new(answer.carrier, url.clone(), key, self.clone(), permit);
+        let (status, headers, first_byte) = (answer.status, answer.headers, answer.first_byte);
+        Ok(Response { status, headers, final_url: url.url().clone(), first_byte, body })
+    }
+
+    /// By HTTP/2 if the origin agrees to it. What it has certainly not processed is sent again at once, a few times.
+    async fn answer_by_best(
+        &self,
+        spec: &FetchSpec,
+        url: &GuardedUrl,
+        headers: &HeaderMap,
+        key: &PoolKey,
+    ) -> Result<Answered> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (proxy, timeout) = (spec.proxy.as_ref(), spec.connect_timeout);
+            let endpoint = Endpoint { url, proxy, offers_http2: true, timeout };
+            let route = self.shared.http2.route(key, || self.shared.connector.connect(&endpoint)).await?;
+            let lease = match route {
+                Route::Http1(stream) => return self.answer_by_http1(spec, url, headers, key, stream).await,
+                Route::Http2(lease) => lease,
+            };
+            let started = Instant::now();
+            let Ok(answered) = tokio::time::timeout(spec.header_timeout, http2::get(&lease, url, headers)).await else {
+                lease.give_up();
+                return Err(no_answer(spec, url));
+            };
+            match answered {
+                Ok((head, stream)) => {
+                    let body = http2::BodyReader::new(stream, &head, lease);
+                    return Ok(Answered {
+                        status: head.status,
+                        headers: head.headers,
+                        first_byte: started.elapsed(),
+                        carrier: Carrier::Http2(body),
+                    });
                 }
-                Err(Error::Truncated { .. }) => {}
-                Err(other) => return Err(other),
+                Err(fault) => {
+                    let is_free = attempts <= fault.free_attempts();
+                    self.settle_fault(&fault, &lease, &key.host);
+                    if !is_free {
+                        return Err(body::http2_error(fault, url));
+                    }
+                }
             }
         }
-        let endpoint = Endpoint { url, proxy: spec.proxy.as_ref(), offers_http2: false, timeout: spec.connect_timeout };
-        let stream = self.shared.connector.connect(&endpoint).await?;
-        let (head, stream, excess, first_byte) = self.exchange(stream, spec, url, &headers).await?;
-        Ok(self.response(head, stream, excess, first_byte, url, key, permit))
+    }
+
+    fn settle_fault(&self, fault: &http2::Fault, lease: &http2::Lease, host: &str) {
+        match fault {
+            http2::Fault::Unusable(_) => lease.distrust(),
+            // It agreed to HTTP/2 and then did not say a word of it.
+            http2::Fault::Ended(_) if lease.is_mute() => lease.distrust(),
+            http2::Fault::Unprocessed(_) | http2::Fault::Ended(_) => lease.retire(),
+            http2::Fault::Refused(_) => {
+                lease.retire();
+                self.shared.permits.push_back(host);
+            }
+            http2::Fault::Malformed(_) => {}
+        }
+    }
+
+    /// Over a kept connection, else over `fresh`, else over one that is made now.
+    async fn answer_by_http1(
+        &self,
+        spec: &FetchSpec,
+        url: &GuardedUrl,
+        headers: &HeaderMap,
+        key: &PoolKey,
+        fresh: Option<Stream>,
+    ) -> Result<Answered> {
+        // A kept connection may have been closed by the server just now; only then is one more attempt free.
+        if fresh.is_none()
+            && let Some(stream) = self.shared.pool.take(key)
+        {
+            match self.exchange(stream, spec, url, headers).await {
+                Err(Error::Truncated { .. }) => {}
+                answered => return answered,
+            }
+        }
+        let stream = match fresh {
+            Some(stream) => stream,
+            None => {
+                let (proxy, timeout) = (spec.proxy.as_ref(), spec.connect_timeout);
+                let endpoint = Endpoint { url, proxy, offers_http2: false, timeout };
+                self.shared.connector.connect(&endpoint).await?
+            }
+        };
+        self.exchange(stream, spec, url, headers).await
     }
 
     async fn exchange(
@@ -211,7 +299,7 @@ impl Client {
         spec: &FetchSpec,
         url: &GuardedUrl,
         headers: &HeaderMap,
-    ) -> Result<(Head, Stream, Vec<u8>, Duration)> {
+    ) -> Result<Answered> {
         let started = Instant::now();
         let mut excess = Vec::new();
         let target = &url.url()[url::Position::BeforePath..url::Position::AfterQuery];
@@ -220,13 +308,14 @@ impl Client {
             http1::read_head(&mut stream, &mut excess).await
         };
         match tokio::time::timeout(spec.header_timeout, exchange).await {
-            Ok(Ok(head)) => Ok((head, stream, excess, started.elapsed())),
-            Ok(Err(fault)) => Err(fault_error(fault, url)),
-            Err(_) => Err(Error::Timeout {
-                what: "the answer",
-                place: place(url),
-                seconds: spec.header_timeout.as_secs_f64(),
+            Ok(Ok(head)) => Ok(Answered {
+                status: head.status,
+                first_byte: started.elapsed(),
+                carrier: Carrier::Http1(Connected::new(&head, stream, excess)),
+                headers: head.headers,
             }),
+            Ok(Err(fault)) => Err(body::http1_error(fault, url)),
+            Err(_) => Err(no_answer(spec, url)),
         }
     }
 
@@ -258,33 +347,18 @@ impl Client {
         }
         headers
     }
+}
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one response, named once")]
-    fn response(
-        &self,
-        head: Head,
-        stream: Stream,
-        excess: Vec<u8>,
-        first_byte: Duration,
-        url: &GuardedUrl,
-        key: PoolKey,
-        permit: ConnectionPermit,
-    ) -> Response {
-        let mut body = Body {
-            reader: BodyReader::new(head.framing),
-            stream: Some(stream),
-            excess: Excess::new(excess),
-            keeps_alive: head.keeps_alive,
-            url: url.clone(),
-            key,
-            client: self.clone(),
-            permit: Some(permit),
-            threshold: 1,
-            has_known_length: matches!(head.framing, http1::Framing::Length(_)),
-        };
-        body.settle();
-        Response { status: head.status, headers: head.headers, final_url: url.url().clone(), first_byte, body }
-    }
+/// A head that came, and what its body comes by.
+struct Answered {
+    status: u16,
+    headers: HeaderMap,
+    first_byte: Duration,
+    carrier: Carrier,
+}
+
+fn no_answer(spec: &FetchSpec, url: &GuardedUrl) -> Error {
+    Error::Timeout { what: "the answer", place: place(url), seconds: spec.header_timeout.as_secs_f64() }
 }
 
 /// `None`: not a redirect. `Some(None)`: a redirect to nowhere.
@@ -294,129 +368,4 @@ fn redirect(response: &Response) -> Option<Option<String>> {
         // Locations are often raw UTF-8, which `to_str` refuses.
         String::from_utf8(location.as_bytes().to_vec()).ok()
     })
-}
-
-fn fault_error(fault: Fault, url: &GuardedUrl) -> Error {
-    match fault {
-        Fault::Io(cause) => Error::Truncated { place: place(url), detail: cause.to_string() },
-        Fault::Framing(detail) => Error::lied(url.url(), detail),
-    }
-}
-
-/// A response body, delivered into the caller's buffer. Read to its end, its connection serves the next request.
-pub struct Body {
-    reader: BodyReader,
-    stream: Option<Stream>,
-    excess: Excess,
-    keeps_alive: bool,
-    url: GuardedUrl,
-    key: PoolKey,
-    client: Client,
-    permit: Option<ConnectionPermit>,
-    threshold: usize,
-    has_known_length: bool,
-}
-
-impl Body {
-    /// Reads at least one byte; 0 is the end that the framing announced. Every other end is an error.
-    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        poll_fn(|cx| self.poll_read(cx, buffer)).await
-    }
-
-    /// Reads at least one and at most `limit` bytes into this thread's hot buffer. Use them before the next `await`.
-    pub async fn read_hot(&mut self, limit: usize) -> Result<(HotBuffer, usize)> {
-        poll_fn(|cx| {
-            let mut hot = HotBuffer::lease();
-            let limit = limit.min(hot.len());
-            self.poll_read(cx, &mut hot[..limit]).map_ok(|read| (hot, read))
-        })
-        .await
-    }
-
-    /// As [`Body::read`], for callers who have the buffer only while there is something to read.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(0)) };
-        let read = ready!(self.reader.poll_read(cx, stream, &mut self.excess, buffer))
-            .map_err(|fault| fault_error(fault, &self.url))?;
-        self.settle();
-        Poll::Ready(Ok(read))
-    }
-
-    /// Reads a whole small body; more than `limit` bytes is an error.
-    pub async fn read_all(&mut self, limit: usize) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut piece = vec![0; 16 * 1024];
-        loop {
-            let read = self.read(&mut piece).await?;
-            if read == 0 {
-                return Ok(bytes);
-            }
-            if bytes.len() + read > limit {
-                return Err(Error::LimitExceeded {
-                    what: format!("the size of {}", shown(self.url.url())),
-                    limit: limit as u64,
-                });
-            }
-            bytes.extend_from_slice(&piece[..read]);
-        }
-    }
-
-    /// Whether all of the body has been read.
-    pub fn has_ended(&self) -> bool {
-        self.reader.has_ended()
-    }
-
-    /// Whether the head named the length of the body.
-    pub fn has_known_length(&self) -> bool {
-        self.has_known_length
-    }
-
-    /// Bytes certainly still to come; `None` when the framing does not tell (chunked between chunks, until close).
-    pub fn owed(&self) -> Option<u64> {
-        self.reader.owed()
-    }
-
-    /// Wakes the reader only for `bytes` at once, or fewer where the body ends earlier.
-    pub fn set_wake_threshold(&mut self, bytes: usize) {
-        let held = self.excess.len() + self.stream.as_ref().map_or(0, Stream::held_at_most);
-        let owed = self.reader.owed().unwrap_or(1).saturating_sub(held as u64);
-        let wanted = bytes.min(usize::try_from(owed).unwrap_or(usize::MAX)).max(1);
-        if wanted != self.threshold
-            && let Some(stream) = &self.stream
-        {
-            stream.set_wake_threshold(wanted);
-            self.threshold = wanted;
-        }
-    }
-
-    /// The host this body comes from, as the caps count it.
-    pub fn host(&self) -> &str {
-        &self.key.host
-    }
-
-    /// Whether this connection should be given up between two requests: a task with fewer waits for one.
-    pub fn is_wanted(&self) -> bool {
-        self.permit.as_ref().is_some_and(ConnectionPermit::is_wanted)
-    }
-
-    /// Gives connection and permit back as soon as the end has been read.
-    fn settle(&mut self) {
-        if !self.reader.has_ended() {
-            return;
-        }
-        if self.threshold != 1
-            && let Some(stream) = &self.stream
-        {
-            stream.set_wake_threshold(1);
-        }
-        // Bytes behind the end belong to no request: such a connection is not to be trusted again.
-        let is_clean = self.excess.is_empty();
-        if let Some(stream) = self.stream.take()
-            && self.keeps_alive
-            && is_clean
-        {
-            self.client.shared.pool.put(self.key.clone(), stream);
-        }
-        self.permit = None;
-    }
 }

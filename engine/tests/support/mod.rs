@@ -3,8 +3,10 @@
 //! Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub mod authority;
 pub mod download;
 pub mod file;
+pub mod http2_origin;
 pub mod mutator;
 pub mod origin;
 pub mod playlist;
