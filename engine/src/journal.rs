@@ -91,7 +91,7 @@ impl Journal {
                 detail: "it was not written by this engine; move it away".to_owned(),
             });
         }
-        let decoded = decode(&bytes);
+        let decoded = decode(&bytes, part.length()?);
         let recovered = match decoded {
             Some((header, proofs, end)) if (header.device, header.inode) == part.identity()? => {
                 let recovered =
@@ -225,10 +225,11 @@ fn encode_record(first: u32, proofs: &[Proof]) -> Vec<u8> {
     record
 }
 
-fn decode(bytes: &[u8]) -> Option<(Header, Vec<Option<Proof>>, usize)> {
+fn decode(bytes: &[u8], on_disk: u64) -> Option<(Header, Vec<Option<Proof>>, usize)> {
     let header = Header::decode(bytes)?;
-    let groups = group_count(header.identity.total);
-    // Memory by what the journal's length can hold, not by what its header claims.
+    // A valid checksum proves no honesty: memory goes by what the part file can hold, not by the highest group that a
+    // record or the header names.
+    let groups = group_count(header.identity.total.min(on_disk));
     let mut proofs: Vec<Option<Proof>> = Vec::new();
     let mut end = HEADER_BYTES;
     while let Some((first, claimed, length)) = decode_record(&bytes[end..]) {
@@ -291,8 +292,8 @@ pub(crate) fn boot_id() -> [u8; 16] {
 
 /// Decodes arbitrary bytes as a journal; for the fuzzer.
 #[doc(hidden)]
-pub fn decode_any(bytes: &[u8]) -> Option<usize> {
-    decode(bytes).map(|(_, proofs, _)| proofs.len())
+pub fn decode_any(bytes: &[u8], on_disk: u64) -> Option<usize> {
+    decode(bytes, on_disk).map(|(_, proofs, _)| proofs.len())
 }
 
 #[cfg(test)]
@@ -322,6 +323,7 @@ mod tests {
         let (part, mut journal, recovered) = journal_of(&target);
         assert!(recovered.is_none());
         journal.begin(&part, &identity(10 * GROUP_BYTES)).unwrap();
+        part.set_length(10 * GROUP_BYTES).unwrap();
         journal.append(2, &[[1; 32], [2; 32]]).unwrap();
         journal.append(5, &[[3; 32]]).unwrap();
         drop((part, journal));
@@ -349,6 +351,7 @@ mod tests {
         let target = folder.path().join("a");
         let (part, mut journal, _) = journal_of(&target);
         journal.begin(&part, &identity(10 * GROUP_BYTES)).unwrap();
+        part.set_length(10 * GROUP_BYTES).unwrap();
         journal.append(0, &[[1; 32]]).unwrap();
         drop((part, journal));
         let mut torn = std::fs::read(journal_path(&target)).unwrap();
@@ -390,10 +393,22 @@ mod tests {
         bytes.extend_from_slice(&encode_record(0, &[[9; 32], [8; 32]]));
         for at in 0..bytes.len() {
             bytes[at] ^= 1;
-            let claimed = decode(&bytes).map_or(0, |(_, proofs, _)| proofs.len());
+            let claimed = decode(&bytes, u64::MAX).map_or(0, |(_, proofs, _)| proofs.len());
             assert_eq!(claimed, 0, "byte {at}");
             bytes[at] ^= 1;
         }
-        assert_eq!(decode(&bytes).map(|(_, proofs, _)| proofs.len()), Some(2));
+        assert_eq!(decode(&bytes, u64::MAX).map(|(_, proofs, _)| proofs.len()), Some(2));
+    }
+
+    #[test]
+    fn a_valid_record_claims_no_group_that_the_part_file_or_the_total_cannot_hold() {
+        let header = |total| Header { boot: [1; 16], device: 2, inode: 3, identity: identity(total) }.encode();
+        let claim = |total, first| [&header(total)[..], &encode_record(first, &[[9; 32]])].concat();
+        let groups = |bytes: &[u8], on_disk| decode(bytes, on_disk).map(|(_, proofs, _)| proofs.len());
+        // 4 PiB claimed in 4 KiB of journal would be 140 GB of proofs.
+        assert_eq!(groups(&claim(MAX_BYTES, u32::MAX - 1), 3 * GROUP_BYTES), Some(0));
+        assert_eq!(groups(&claim(2 * GROUP_BYTES, 2), u64::MAX), Some(0));
+        assert_eq!(groups(&claim(2 * GROUP_BYTES, u32::MAX), u64::MAX), Some(0));
+        assert_eq!(groups(&claim(MAX_BYTES, 2), 2 * GROUP_BYTES + 1), Some(3));
     }
 }

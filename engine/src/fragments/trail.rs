@@ -73,10 +73,15 @@ impl Trail {
         let header = encode_header(part.identity()?, list_digest);
         let mut trail = Self { file, path, end: HEADER_BYTES as u64 };
         if bytes.get(..HEADER_BYTES) == Some(&header) {
-            let (marks, _) = bytes[HEADER_BYTES..].as_chunks::<RECORD_BYTES>();
-            let believed: Vec<Mark> = marks.iter().map_while(decode_record).collect();
-            trail.end += (believed.len() * RECORD_BYTES) as u64;
-            return Ok((trail, believed.last().copied()));
+            let (records, _) = bytes[HEADER_BYTES..].as_chunks::<RECORD_BYTES>();
+            // A mark beyond the end of the part file claims bytes that are not there, whatever its checksum says.
+            let on_disk = part.length()?;
+            let mut last = None;
+            for mark in records.iter().map_while(decode_record).take_while(|mark| mark.end <= on_disk) {
+                trail.end += RECORD_BYTES as u64;
+                last = Some(mark);
+            }
+            return Ok((trail, last));
         }
         let emptied = disk().and_then(|()| trail.file.set_len(0));
         emptied.map_err(|cause| trail.failed("empty the journal", &cause))?;
@@ -174,6 +179,7 @@ mod tests {
     fn a_torn_tail_costs_only_its_own_record() {
         let folder = tempfile::tempdir().unwrap();
         let part = PartFile::open(&folder.path().join("film")).unwrap();
+        part.set_length(100).unwrap();
         let (mut trail, found) = Trail::open(&part, &[1; 32]).unwrap();
         assert_eq!(found, None);
         trail.append(&mark(1)).unwrap();
@@ -194,6 +200,7 @@ mod tests {
     fn another_list_or_a_flipped_bit_counts_for_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let part = PartFile::open(&folder.path().join("film")).unwrap();
+        part.set_length(100).unwrap();
         Trail::open(&part, &[1; 32]).unwrap().0.append(&mark(1)).unwrap();
         let path = journal_path(part.target());
         let whole = std::fs::read(&path).unwrap();
@@ -213,5 +220,19 @@ mod tests {
         let part = PartFile::open(&folder.path().join("film")).unwrap();
         std::fs::write(journal_path(part.target()), b"my shopping list").unwrap();
         assert!(matches!(Trail::open(&part, &[1; 32]), Err(Error::Storage { .. })));
+    }
+
+    #[test]
+    fn a_valid_mark_beyond_the_part_file_counts_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = PartFile::open(&folder.path().join("film")).unwrap();
+        part.set_length(10).unwrap();
+        let (mut trail, _) = Trail::open(&part, &[1; 32]).unwrap();
+        trail.append(&mark(1)).unwrap();
+        trail.append(&Mark { requests_done: u64::MAX, last_start: 0, end: u64::MAX, proof: [0; 32] }).unwrap();
+        trail.append(&mark(1)).unwrap();
+        assert_eq!(Trail::open(&part, &[1; 32]).unwrap().1, Some(mark(1)));
+        part.set_length(9).unwrap();
+        assert_eq!(Trail::open(&part, &[1; 32]).unwrap().1, None);
     }
 }

@@ -85,6 +85,13 @@ impl PartFile {
         Ok((stat.st_dev, stat.st_ino))
     }
 
+    /// How long the file is now.
+    pub fn length(&self) -> Result<u64> {
+        let stat =
+            rustix::fs::fstat(&self.file).map_err(|cause| Error::storage("look at", &self.path, &cause.into()))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
     /// Makes the file `total` bytes long with room behind every byte, so that a full disk shows now and not later.
     /// File systems that cannot reserve get a sparse file.
     pub fn reserve(&self, total: u64) -> Result<()> {
