@@ -7,6 +7,9 @@ use quick_xml::events::{BytesStart, Event};
 use crate::fragments::bounds::{PlaylistLimits, check};
 use crate::fragments::refusal::PlaylistError;
 
+/// Of one element; real manifests have up to twenty.
+const MOST_ATTRIBUTES: u64 = 256;
+
 /// One element; namespaces are dropped, which MPEG-DASH manifests never need to tell names apart.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Element {
@@ -82,6 +85,8 @@ fn element(start: &BytesStart<'_>, malformed: &dyn Fn(&str) -> PlaylistError) ->
         let value = attribute
             .normalized_value(XmlVersion::default())
             .map_err(|error| malformed(&format!("an attribute cannot be read: {error}")))?;
+        // The parser compares each name with all before it.
+        check("attributes of one element", attributes.len() as u64 + 1, MOST_ATTRIBUTES)?;
         attributes.push((attribute.key.local_name().as_ref().to_owned(), value.into_owned()));
     }
     Ok(Element { name: start.local_name().as_ref().to_owned(), attributes, ..Element::default() })
