@@ -83,7 +83,7 @@ def fragment_name(index: int) -> str:
 
 
 @contextmanager
-def running_origin(folder: Path) -> Iterator[Origin]:
+def running_origin(folder: Path, *, http2: bool = False) -> Iterator[Origin]:
     """Start nginx on two free ports and stop it again."""
     origin = Origin(folder, _free_port(), _free_port())
     origin.root.mkdir()
@@ -93,7 +93,7 @@ def running_origin(folder: Path) -> Iterator[Origin]:
         raise SystemExit("nginx is not installed; install it with `sudo apt-get install nginx-light`")
     command = [nginx, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
     with running_wait(WAIT_SECONDS) as wait_port:
-        (folder / "nginx.conf").write_text(_config(origin, wait_port))
+        (folder / "nginx.conf").write_text(_config(origin, wait_port, http2=http2))
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             _wait_until_it_answers(origin, process)
@@ -132,7 +132,7 @@ def _certificates(folder: Path) -> None:
         subprocess.run(["openssl", *arguments.split()], cwd=folder, check=True, capture_output=True)
 
 
-def _config(origin: Origin, wait_port: int) -> str:
+def _config(origin: Origin, wait_port: int, *, http2: bool) -> str:
     folder = origin.folder
     temporary = "".join(
         f"  {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -145,7 +145,7 @@ http {{
   types {{ video/mp4 mp4; video/mp2t ts; application/vnd.apple.mpegurl m3u8; }}
   upstream wait {{ server 127.0.0.1:{wait_port}; keepalive 64; }}
   server {{
-{addresses}    listen 127.0.0.1:{origin.https_port} ssl;
+{addresses}    listen 127.0.0.1:{origin.https_port} ssl{" http2" if http2 else ""};
     ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key; ssl_protocols TLSv1.3;
     root {origin.root};
     location /slow/ {{ alias {origin.root}/; limit_rate 8m; }}
