@@ -53,6 +53,7 @@ __all__ = [
     "Request",
     "Snapshot",
     "StorageError",
+    "Stream",
     "TargetExists",
     "TimeoutExceeded",
     "Unsupported",
@@ -118,6 +119,11 @@ class Engine:
     ) -> Self: ...
     def submit(self, request: Request) -> Handle:
         """Starts the download and returns at once; only the request itself can be refused here."""
+    def streams(self, request: Request) -> list[Stream]:
+        """What the playlist or manifest of ``request`` lets one choose from; empty when there is nothing to choose.
+
+        Blocks without the GIL and honours Ctrl-C; raises as a download of it would.
+        """
     def snapshot(self) -> list[Snapshot]:
         """The numbers of every task that has not ended, in one call without blocking the data plane."""
     def set_limits(
@@ -167,6 +173,8 @@ class Request:
     `expected_digest` is (algorithm, lowercase hex); a mismatch publishes nothing.
     `timeout_seconds` bounds the whole task, `idle_timeout_seconds` the silence of one connection and of the origin's
     headers, `minimum_speed` (bytes per second over `idle_timeout_seconds`) the crawl.
+    `stream` is the index of one that `Engine.streams` answered; None takes the best picture. `http2` allows it for
+    fragments; single files come by HTTP/1.1.
     """
 
     def __new__(
@@ -193,10 +201,31 @@ class Request:
         minimum_speed: int = 0,
         retries: int = 8,
         max_redirects: int = 10,
+        stream: int | None = None,
+        http2: bool = True,
         durable: bool = True,
     ) -> Self: ...
     url: str
     target: str
+
+@final
+class Stream:
+    """One of several encodings: of picture and sound (`both`), of picture whose sound is apart, of sound, of neither.
+
+    `audio_group` joins a picture and its sounds. A sound that is not `is_separate` is inside its pictures.
+    """
+
+    index: int
+    kind: Literal["both", "video", "audio", "other"]
+    width: int | None
+    height: int | None
+    bandwidth: int
+    codecs: str | None
+    language: str | None
+    name: str | None
+    audio_group: str | None
+    is_default: bool
+    is_separate: bool
 
 @final
 class Handle:

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::download::{Context, Outcome, download};
 use crate::error::{Error, Result};
+use crate::fragments::OfferedStream;
 use crate::guard::EgressPolicy;
 use crate::limit::{ConnectionPermits, PermitHolder, RateLimits, TaskLimiter};
 use crate::net::Client;
@@ -168,6 +169,29 @@ impl Engine {
         self.shared.tasks.lock().insert(id, task.clone());
         self.shared.start(&task);
         Ok(Handle { task, shared: self.shared.clone() })
+    }
+
+    /// Reads the playlist of the request and answers what it lets one choose from, through `answer` and from a thread of
+    /// the runtime. Nothing is written.
+    pub fn look(
+        &self,
+        request: Request,
+        answer: impl FnOnce(Result<Vec<OfferedStream>>) + Send + 'static,
+    ) -> Result<()> {
+        self.shared.check_process()?;
+        request.validate()?;
+        let host = self.shared.client.check_url(request.source.url())?.host().to_string();
+        let context = Context {
+            client: self.shared.client.clone(),
+            limiter: self.shared.rates.task(&host, request.rate_limit, request.weight),
+            progress: Arc::default(),
+            holder: self.shared.permits.holder(request.weight),
+            spawned: TaskTracker::new(),
+        };
+        self.shared.spawner.spawn(async move {
+            answer(crate::fragments::offered(&context, &request).await);
+        });
+        Ok(())
     }
 
     /// The numbers of every task that has not ended, oldest first.

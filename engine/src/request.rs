@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{Error, Result};
+use crate::fragments::Selection;
 use crate::hash::Algorithm;
 
 /// Where the bytes come from.
@@ -95,6 +96,8 @@ pub struct Request {
     pub retries: u32,
     /// Hops followed for one response.
     pub max_redirects: u32,
+    /// Which stream of a playlist that offers several.
+    pub selection: Selection,
     /// Whether fragments may come by HTTP/2 where the origin offers it.
     pub http2: bool,
     /// fsync before and after publishing.
@@ -124,6 +127,7 @@ impl Request {
             minimum_speed: 0,
             retries: 8,
             max_redirects: 10,
+            selection: Selection::default(),
             http2: true,
             durable: true,
         }

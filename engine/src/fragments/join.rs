@@ -42,7 +42,8 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     context.progress.set_state(State::Probing);
     let terms = Terms::new(context, request)?;
     let part = Arc::new(PartFile::open(&request.target)?);
-    let FragmentList { fragments, .. } = resolve::list(&terms, &request.source, &PlaylistLimits::default()).await?;
+    let FragmentList { fragments, .. } =
+        resolve::list(&terms, &request.source, &request.selection, &PlaylistLimits::default()).await?;
     let fragments_total = u32::try_from(fragments.len()).unwrap_or(u32::MAX);
     context.progress.set_fragments(0, fragments_total);
     let requests = coalesce(fragments);

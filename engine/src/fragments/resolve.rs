@@ -27,9 +27,13 @@ impl From<PlaylistError> for Error {
             PlaylistError::LimitExceeded { what, limit } => {
                 Self::LimitExceeded { what: format!("the number of {what} in the playlist"), limit }
             }
-            PlaylistError::Live | PlaylistError::Drm { .. } | PlaylistError::Unsupported { .. } => {
-                Self::Unsupported(text)
+            PlaylistError::Live => Self::Unsupported(
+                "the playlist is live (it declares no end), and recording what is still broadcast".to_owned(),
+            ),
+            PlaylistError::Drm { system } => {
+                Self::Unsupported(format!("the fragments are protected by DRM ({system}), and removing it"))
             }
+            PlaylistError::Unsupported { feature } => Self::Unsupported(format!("joining a playlist with {feature}")),
             PlaylistError::NoSuchVariant { .. } => Self::InvalidRequest(text),
             _ => Self::OriginLied { url: "the playlist".to_owned(), detail: text },
         }
@@ -37,18 +41,22 @@ impl From<PlaylistError> for Error {
 }
 
 /// Everything that makes the file, in order.
-pub(super) async fn list(terms: &Terms, source: &Source, limits: &PlaylistLimits) -> Result<FragmentList> {
+pub(super) async fn list(
+    terms: &Terms,
+    source: &Source,
+    selection: &Selection,
+    limits: &PlaylistLimits,
+) -> Result<FragmentList> {
     match source {
         Source::Fragments(specs) => explicit(terms, specs, limits),
         Source::Single { .. } => Err(Error::InvalidRequest("a single file is no playlist".to_owned())),
-        Source::Hls { .. } | Source::Dash { .. } => follow(terms, limits).await,
+        Source::Hls { .. } | Source::Dash { .. } => follow(terms, selection, limits).await,
     }
 }
 
 /// Reads playlists until fragments come, each address once and within the depth. The text decides what it is, not the
 /// name: a manifest behind `.m3u8` is common enough.
-async fn follow(terms: &Terms, limits: &PlaylistLimits) -> Result<FragmentList> {
-    let selection = Selection::default();
+async fn follow(terms: &Terms, selection: &Selection, limits: &PlaylistLimits) -> Result<FragmentList> {
     let mut visited: Vec<Url> = Vec::new();
     let mut next = terms.url().clone();
     let mut separate = Vec::new();
@@ -61,7 +69,7 @@ async fn follow(terms: &Terms, limits: &PlaylistLimits) -> Result<FragmentList> 
         let (bytes, location) = terms.small(&next, None, limits.text_bytes as usize).await?;
         let text = String::from_utf8_lossy(&bytes);
         if dash::is_dash(&text) {
-            return indexed(terms, dash::parse(&text, &location, &selection, limits)?, limits).await;
+            return indexed(terms, dash::parse(&text, &location, selection, limits)?, limits).await;
         }
         match hls::parse(&text, &location, limits)? {
             Playlist::Media(mut list) => {
@@ -69,7 +77,7 @@ async fn follow(terms: &Terms, limits: &PlaylistLimits) -> Result<FragmentList> 
                 return Ok(list);
             }
             Playlist::Master(master) => {
-                let chosen = choose(&master, &selection)?;
+                let chosen = choose(&master, selection)?;
                 separate = chosen.separate;
                 next = chosen.url;
             }

@@ -9,7 +9,8 @@ pub enum Selection {
     /// The highest declared bandwidth that carries video, else the highest of all.
     #[default]
     Highest,
-    /// By position, counted from 0 in the order of the text.
+    /// By position, counted from 0 in the order of the text: variants and then renditions (HLS), representations of the
+    /// first period (DASH).
     Index(usize),
     /// The highest bandwidth not above this many bits per second.
     AtMost(u64),
@@ -26,7 +27,7 @@ impl Selection {
     fn describe(&self) -> String {
         match self {
             Self::Highest => "variant".to_owned(),
-            Self::Index(index) => format!("variant number {index}"),
+            Self::Index(index) => format!("stream number {index}"),
             Self::AtMost(bandwidth) => format!("variant of at most {bandwidth} bit/s"),
             Self::Identifier(identifier) => format!("representation {identifier:?}"),
             Self::Audio { language: Some(language) } => format!("separate audio in {language:?}"),
@@ -57,7 +58,14 @@ pub(crate) fn choose(master: &Master, selection: &Selection) -> Result<Chosen, P
     let variants = &master.variants;
     let chosen = match selection {
         Selection::Highest => highest(variants.iter()),
-        Selection::Index(index) => variants.get(*index),
+        Selection::Index(index) => match index.checked_sub(variants.len()) {
+            None => variants.get(*index),
+            Some(rendition) => {
+                let url = master.renditions.get(rendition).and_then(|rendition| rendition.url.clone());
+                let names = master.renditions.iter().map(|rendition| rendition.name.clone());
+                return url.map(|url| Chosen { url, separate: Vec::new() }).ok_or_else(|| selection.not_found(names));
+            }
+        },
         Selection::AtMost(bandwidth) => highest(variants.iter().filter(|variant| variant.bandwidth <= *bandwidth)),
         Selection::Identifier(_) => None,
         Selection::Audio { language } => return choose_audio(master, language.as_deref(), selection),
@@ -80,17 +88,24 @@ fn highest<'list>(variants: impl Iterator<Item = &'list Variant>) -> Option<&'li
 
 /// Audio-only variants rank below any with a picture.
 fn rank(variant: &Variant) -> (bool, u64) {
-    let is_audio_only = variant.resolution.is_none()
-        && variant.codecs.as_deref().is_some_and(|codecs| codecs.split(',').all(is_audio_codec));
-    (!is_audio_only, variant.bandwidth)
+    (!is_audio_only(variant), variant.bandwidth)
 }
 
-fn is_audio_codec(codec: &str) -> bool {
+pub(super) fn is_audio_only(variant: &Variant) -> bool {
+    let codecs = variant.codecs.as_deref();
+    variant.resolution.is_none() && codecs.is_some_and(|codecs| codecs.split(',').all(is_audio_codec))
+}
+
+pub(super) fn is_audio_codec(codec: &str) -> bool {
     let codec = codec.trim();
     ["mp4a", "ac-3", "ec-3", "opus", "Opus", "fLaC", "alac"].iter().any(|prefix| codec.starts_with(prefix))
 }
 
-fn audio_of<'list>(master: &'list Master, variant: &'list Variant) -> impl Iterator<Item = &'list Rendition> {
+/// The renditions of a variant's sound that have addresses of their own.
+pub(super) fn audio_of<'list>(
+    master: &'list Master,
+    variant: &'list Variant,
+) -> impl Iterator<Item = &'list Rendition> {
     master.renditions.iter().filter(move |rendition| {
         rendition.kind == "AUDIO" && rendition.url.is_some() && variant.audio_group.as_ref() == Some(&rendition.group)
     })

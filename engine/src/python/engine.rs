@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 
 use super::error::Raise;
-use super::handle::{PyHandle, PySnapshot};
+use super::handle::{PyHandle, PySnapshot, SIGNAL_INTERVAL};
 use super::request::{PyRequest, algorithm};
+use super::stream::PyStream;
 use crate::error::{Error, Result};
 use crate::handle::{Engine, Settings};
 use crate::hash::{Algorithm, Sequential};
@@ -53,6 +56,23 @@ impl PyEngine {
 
     fn submit(&self, python: Python<'_>, request: &PyRequest) -> PyResult<PyHandle> {
         Ok(PyHandle { handle: self.engine.submit(request.request.clone()).or_raise(python)? })
+    }
+
+    fn streams(&self, python: Python<'_>, request: &PyRequest) -> PyResult<Vec<PyStream>> {
+        let (answer, answered) = mpsc::channel();
+        // Only shared with this thread while it has let go of the interpreter, which the type cannot say.
+        let answered = Mutex::new(answered);
+        let answer = move |offered| {
+            let _ = answer.send(offered);
+        };
+        self.engine.look(request.request.clone(), answer).or_raise(python)?;
+        loop {
+            match python.detach(|| answered.lock().recv_timeout(SIGNAL_INTERVAL)) {
+                Ok(offered) => return Ok(offered.or_raise(python)?.into_iter().map(PyStream::from).collect()),
+                Err(mpsc::RecvTimeoutError::Timeout) => python.check_signals()?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Error::Cancelled).or_raise(python),
+            }
+        }
     }
 
     fn snapshot(&self) -> Vec<PySnapshot> {

@@ -15,7 +15,7 @@ use crate::progress::Snapshot;
 use crate::request::Request;
 
 /// Ctrl-C is noticed within this time.
-const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+pub(super) const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// See the stub.
 #[pyclass(name = "Handle", module = "vasset._engine", frozen)]

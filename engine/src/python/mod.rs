@@ -8,6 +8,7 @@ mod evict;
 mod guard;
 mod handle;
 mod request;
+mod stream;
 
 use pyo3::prelude::*;
 
@@ -19,6 +20,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<request::PyRequest>()?;
     module.add_class::<request::PyFragment>()?;
+    module.add_class::<stream::PyStream>()?;
     module.add_class::<handle::PyHandle>()?;
     module.add_class::<handle::PySnapshot>()?;
     module.add_class::<handle::PyOutcome>()?;

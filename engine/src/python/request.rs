@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use super::error::Raise;
 use crate::error::{Error, Result};
+use crate::fragments::Selection;
 use crate::hash::Algorithm;
 use crate::request::{FragmentSpec, Request, Source};
 
@@ -57,7 +58,8 @@ impl PyRequest {
         url, target, *, headers=None, cookies=None, kind="file", fragments=Vec::new(), expected_size=None,
         expected_digest=None, hashes=vec!["blake3".to_owned()], connections=None, max_range_bytes=None,
         rate_limit=None, weight=1, proxy=None, max_bytes=None, timeout_seconds=None, connect_timeout_seconds=10.0,
-        idle_timeout_seconds=30.0, minimum_speed=0, retries=8, max_redirects=10, durable=true
+        idle_timeout_seconds=30.0, minimum_speed=0, retries=8, max_redirects=10, stream=None,
+        http2=true, durable=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor")]
     fn new(
@@ -83,6 +85,8 @@ impl PyRequest {
         minimum_speed: u64,
         retries: u32,
         max_redirects: u32,
+        stream: Option<usize>,
+        http2: bool,
         durable: bool,
     ) -> PyResult<Self> {
         let source = match kind {
@@ -115,6 +119,8 @@ impl PyRequest {
         request.minimum_speed = minimum_speed;
         request.retries = retries;
         request.max_redirects = max_redirects;
+        request.selection = stream.map_or_else(Selection::default, Selection::Index);
+        request.http2 = http2;
         request.durable = durable;
         request.validate().or_raise(python)?;
         Ok(Self { request })

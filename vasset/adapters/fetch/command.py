@@ -16,13 +16,26 @@ from vasset import _engine
 if TYPE_CHECKING:
     from argparse import Namespace
 
-EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_INTERRUPTED = 1, 2, 3, 4, 5, 130
+    from vasset.adapters.fetch.playlist import Merged
+
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_UNSUPPORTED, EXIT_INTERRUPTED = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    130,
+)
 TICK_SECONDS = 0.25
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
 FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
-EPILOG = """exit codes: 0 done, 1 failed, 2 wrong usage, 3 the address was refused, 4 the origin or the network failed, 5 the disk refused,
-130 interrupted. Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY."""
+EPILOG = """A playlist of several streams: --quality takes the best picture of at most that height, or the sound alone; --audio takes
+one of several sounds. Sound that is apart from its picture is fetched beside it and merged by ffmpeg.
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 the address was refused, 4 the origin or the network failed, 5 the disk refused,
+6 recognised and not supported (live, DRM, SAMPLE-AES), 130 interrupted.
+Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,8 +46,12 @@ def main(argv: Sequence[str]) -> int:
         ca_file=os.environ.get("VASSET_CA_FILE"),
         rate_limit=options.limit_rate,
     )
+    outcome: _engine.Outcome | Merged | int
     try:
-        outcome = _wait(engine.submit(_request(options)), quiet=options.json or options.quiet)
+        if _kind(options) == "file":
+            outcome = _wait([engine.submit(_request(options, options.output))], quiet=options.json or options.quiet)[0]
+        else:
+            outcome = _fetch_playlist(engine, options)
     except KeyboardInterrupt:
         engine.close()
         _say(options, "interrupted", f"stopped; type the same command again to go on from {options.output}.part")
@@ -42,6 +59,8 @@ def main(argv: Sequence[str]) -> int:
     except _engine.EngineError as error:
         _say(options, error.code, str(error))
         return _exit_code(error)
+    if isinstance(outcome, int):
+        return outcome
     _report(options, outcome)
     return 0
 
@@ -65,6 +84,15 @@ def _parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--header", metavar="K:V", action="append", default=[], type=_header, help="sent to the origin; repeatable"
     )
+    parser.add_argument(
+        "--quality",
+        metavar="Q",
+        type=_quality,
+        default="best",
+        help="of a playlist: best, a height such as 720p, or audio",
+    )
+    parser.add_argument("--audio", metavar="WHICH", help="of a playlist: the language or name of the sound")
+    parser.add_argument("--http1", action="store_true", help="no HTTP/2, also where the origin offers it")
     parser.add_argument("--limit-rate", metavar="RATE", type=_rate, help="bytes a second, such as 10M")
     parser.add_argument("--kind", choices=("auto", "file", "hls", "dash"), default="auto", help="what the address is")
     parser.add_argument("--json", action="store_true", help="one line of JSON for programs")
@@ -75,15 +103,37 @@ def _parse(argv: Sequence[str]) -> Namespace:
     return options
 
 
-def _request(options: Namespace) -> _engine.Request:
+def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> _engine.Outcome | Merged | int:
+    """What was fetched, or the exit code after words about why nothing was."""
+    from vasset.adapters.fetch import playlist
+
+    wishes = playlist.Wishes(
+        output=options.output,
+        quality=options.quality,
+        audio=options.audio,
+        hash_name=None if options.hash == "none" else options.hash,
+        expected=options.expect.lower() if options.expect else None,
+        request=lambda output, stream: _request(options, output, stream),
+        wait=lambda handles: _wait(handles, quiet=options.json or options.quiet),
+    )
+    try:
+        return playlist.fetch(engine, wishes)
+    except playlist.NotFetched as error:
+        _say(options, error.code, str(error))
+        return {"invalid_request": EXIT_REFUSED, "target_exists": EXIT_DISK}.get(error.code, EXIT_FAILED)
+
+
+def _request(options: Namespace, output: str, stream: int | None = None) -> _engine.Request:
     return _engine.Request(
         options.url,
-        options.output,
+        output,
         headers=dict(options.header),
         kind=_kind(options),
         connections=options.connections,
         hashes=() if options.hash == "none" else (options.hash,),
-        expected_digest=(options.hash, options.expect.lower()) if options.expect else None,
+        expected_digest=(options.hash, options.expect.lower()) if options.expect and output == options.output else None,
+        stream=stream,
+        http2=not options.http1,
         proxy=os.environ.get("VASSET_PROXY"),
     )
 
@@ -95,33 +145,47 @@ def _kind(options: Namespace) -> Literal["file", "hls", "dash"]:
     return "hls" if path.endswith(".m3u8") else "dash" if path.endswith(".mpd") else "file"
 
 
-def _wait(handle: _engine.Handle, *, quiet: bool) -> _engine.Outcome:
-    """Blocks in the engine; Ctrl-C cancels the download, which keeps its journal, and is raised."""
+def _wait(handles: Sequence[_engine.Handle], *, quiet: bool) -> list[_engine.Outcome]:
+    """Blocks in the engine; Ctrl-C cancels the downloads, which keep their journals, and is raised. So does a failure."""
+    is_drawn = not quiet and sys.stderr.isatty()
     try:
-        if quiet or not sys.stderr.isatty():
-            return handle.wait()
-        while True:
-            try:
-                return handle.wait(TICK_SECONDS)
-            except TimeoutError:
-                _draw(handle.snapshot())
-    except KeyboardInterrupt:
-        handle.cancel()
+        if len(handles) == 1 and not is_drawn:
+            return [handles[0].wait()]
+        # In turns, so that the failure of any is the end of all.
+        while [handle for handle in handles if not _has_ended(handle)]:
+            if is_drawn:
+                _draw([handle.snapshot() for handle in handles])
+        return [handle.result() for handle in handles]
+    except BaseException:
+        for handle in handles:
+            handle.cancel()
         raise
     finally:
-        if not quiet and sys.stderr.isatty():
+        if is_drawn:
             sys.stderr.write("\r\x1b[K")
 
 
-def _draw(now: _engine.Snapshot) -> None:
-    done = f"{now.downloaded_bytes / 2**20:.1f} MiB"
-    if now.total_bytes:
-        done = f"{100 * now.downloaded_bytes / now.total_bytes:5.1f} %  {done} of {now.total_bytes / 2**20:.1f} MiB"
-    sys.stderr.write(f"\r\x1b[K{done}  {now.speed_bytes_per_second / 2**20:.1f} MiB/s  {now.connections} connections")
+def _has_ended(handle: _engine.Handle) -> bool:
+    """Waits for a moment; raises what the download ended with."""
+    try:
+        handle.wait(TICK_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _draw(now: Sequence[_engine.Snapshot]) -> None:
+    downloaded, totals = sum(one.downloaded_bytes for one in now), [one.total_bytes for one in now]
+    done = f"{downloaded / 2**20:.1f} MiB"
+    if all(totals):
+        total = sum(filter(None, totals))
+        done = f"{100 * downloaded / total:5.1f} %  {done} of {total / 2**20:.1f} MiB"
+    speed, connections = sum(one.speed_bytes_per_second for one in now), sum(one.connections for one in now)
+    sys.stderr.write(f"\r\x1b[K{done}  {speed / 2**20:.1f} MiB/s  {connections} connections")
     sys.stderr.flush()
 
 
-def _report(options: Namespace, outcome: _engine.Outcome) -> None:
+def _report(options: Namespace, outcome: _engine.Outcome | Merged) -> None:
     digest = outcome.digests.get(options.hash)
     if options.json:
         import json
@@ -159,6 +223,8 @@ def _exit_code(error: _engine.EngineError) -> int:
         return EXIT_REFUSED
     if isinstance(error, _engine.StorageError):
         return EXIT_DISK
+    if isinstance(error, _engine.Unsupported):
+        return EXIT_UNSUPPORTED
     if isinstance(error, _engine.OriginError | _engine.NetworkError):
         return EXIT_UPSTREAM
     return EXIT_FAILED
@@ -178,6 +244,12 @@ def _header(text: str) -> tuple[str, str]:
     if not colon or not name.strip():
         raise ValueError(text)
     return name.strip(), value.strip()
+
+
+def _quality(text: str) -> str:
+    if text in {"best", "audio"} or (text.endswith("p") and text[:-1].isascii() and text[:-1].isdigit()):
+        return text
+    raise ValueError(text)
 
 
 def _rate(text: str) -> int:

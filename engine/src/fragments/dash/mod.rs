@@ -13,6 +13,7 @@ use url::Url;
 use super::address::resolve;
 use super::bounds::{PlaylistLimits, check};
 use super::fragment::{Fragment, FragmentCollector, FragmentKind, FragmentList, FragmentRange, ListKind};
+use super::offer::OfferedStream;
 use super::refusal::PlaylistError;
 use super::selection::Selection;
 use representation::Representation;
@@ -102,18 +103,7 @@ pub fn parse(
     selection: &Selection,
     limits: &PlaylistLimits,
 ) -> Result<Presentation, PlaylistError> {
-    check("bytes of text", text.len() as u64, limits.text_bytes)?;
-    let root = tree::parse(text, limits)?;
-    if root.name != "MPD" {
-        return Err(PlaylistError::NotAPlaylist {
-            location: super::address::shown(location),
-            start: format!("<{}", root.name),
-        });
-    }
-    if root.attribute("type") == Some("dynamic") {
-        return Err(PlaylistError::Live);
-    }
-    refuse_remote_elements(&root)?;
+    let root = static_manifest(text, location, limits)?;
     let base = base_of(&root, location)?;
     let total = root.attribute("mediaPresentationDuration").and_then(duration::parse);
     let periods: Vec<&Element> = root.children_named("Period").collect();
@@ -133,6 +123,33 @@ pub fn parse(
         previous_choice = Some(chosen.identifier().to_owned());
     }
     if presentation.parts.is_empty() { Err(PlaylistError::Empty) } else { Ok(presentation) }
+}
+
+/// What the first period of a static manifest offers, in the order of the text.
+///
+/// # Errors
+/// As [`parse`], as far as it is asked.
+pub fn offered(text: &str, location: &Url, limits: &PlaylistLimits) -> Result<Vec<OfferedStream>, PlaylistError> {
+    let root = static_manifest(text, location, limits)?;
+    let period = root.children_named("Period").next().ok_or(PlaylistError::Empty)?;
+    let offered = representation::list(period, limits)?;
+    Ok(offered.iter().enumerate().map(|(index, each)| each.offer(index, &offered)).collect())
+}
+
+fn static_manifest(text: &str, location: &Url, limits: &PlaylistLimits) -> Result<Element, PlaylistError> {
+    check("bytes of text", text.len() as u64, limits.text_bytes)?;
+    let root = tree::parse(text, limits)?;
+    if root.name != "MPD" {
+        return Err(PlaylistError::NotAPlaylist {
+            location: super::address::shown(location),
+            start: format!("<{}", root.name),
+        });
+    }
+    if root.attribute("type") == Some("dynamic") {
+        return Err(PlaylistError::Live);
+    }
+    refuse_remote_elements(&root)?;
+    Ok(root)
 }
 
 /// `BaseURL` of an element against the one it inherits; the first of several is the author's choice.

@@ -2,8 +2,9 @@
 
 use super::tree::Element;
 use crate::fragments::bounds::{PlaylistLimits, check};
+use crate::fragments::offer::{OfferedStream, StreamKind};
 use crate::fragments::refusal::PlaylistError;
-use crate::fragments::selection::Selection;
+use crate::fragments::selection::{Selection, is_audio_codec};
 
 /// A `Representation` with the elements it inherits from.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +64,33 @@ impl<'manifest> Representation<'manifest> {
 
     fn language(&self) -> Option<&'manifest str> {
         self.set.attribute("lang")
+    }
+
+    /// What it is to somebody who chooses. A picture whose codecs name no sound has it elsewhere, if the period has any.
+    pub(super) fn offer(&self, index: usize, all: &[Self]) -> OfferedStream {
+        let codecs = self.attribute("codecs");
+        let carries_sound = codecs.is_some_and(|codecs| codecs.split(',').any(is_audio_codec));
+        let has_sound_elsewhere = all.iter().any(|each| each.content() == Content::Audio);
+        let pixels = |name| self.attribute(name).and_then(|text| text.parse().ok());
+        let role = self.set.child("Role").and_then(|role| role.attribute("value"));
+        OfferedStream {
+            index,
+            kind: match self.content() {
+                Content::Video if has_sound_elsewhere && !carries_sound => StreamKind::Video,
+                Content::Video => StreamKind::Both,
+                Content::Audio => StreamKind::Audio,
+                Content::Other => StreamKind::Other,
+            },
+            width: pixels("width"),
+            height: pixels("height"),
+            bandwidth: self.bandwidth(),
+            codecs: codecs.map(str::to_owned),
+            language: self.language().map(str::to_owned),
+            name: self.set.child("Label").map(|label| label.text.trim().to_owned()).filter(|text| !text.is_empty()),
+            audio_group: None,
+            is_default: role == Some("main"),
+            is_separate: true,
+        }
     }
 
     fn describe(&self) -> String {

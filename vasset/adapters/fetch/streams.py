@@ -1,0 +1,85 @@
+"""Which streams of a playlist become the file: one, or a picture and its sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Offered(Protocol):
+    """``vasset._engine.Stream``, as far as a choice needs it."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def height(self) -> int | None: ...
+    @property
+    def bandwidth(self) -> int: ...
+    @property
+    def language(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def audio_group(self) -> str | None: ...
+    @property
+    def is_default(self) -> bool: ...
+    @property
+    def is_separate(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Indexes of streams; ``sound`` is one to fetch besides ``main``."""
+
+    main: int
+    sound: int | None = None
+
+
+class NothingSuitable(Exception):
+    """Nothing of what is offered is what was asked for; the message names what there is."""
+
+
+def choose(streams: Sequence[Offered], quality: str, audio: str | None) -> Choice:
+    """``quality`` is ``best``, a height such as ``1080p`` (at most that), or ``audio``; ``audio`` a language or a name.
+
+    Raises :class:`NothingSuitable`.
+    """
+    sounds = [stream for stream in streams if stream.kind == "audio"]
+    pictures = [stream for stream in streams if stream.kind in {"video", "both"}]
+    if quality == "audio":
+        return Choice(_sound([sound for sound in sounds if sound.is_separate], audio).index)
+    if not pictures:
+        return Choice(_sound(sounds, audio).index)
+    picture = _picture(pictures, quality)
+    if picture.kind == "both" and audio is None:
+        return Choice(picture.index)
+    sound = _sound([sound for sound in sounds if sound.audio_group == picture.audio_group], audio)
+    return Choice(picture.index, sound.index if sound.is_separate else None)
+
+
+def _picture(pictures: Sequence[Offered], quality: str) -> Offered:
+    most = None if quality == "best" else int(quality.removesuffix("p"))
+    small_enough = [picture for picture in pictures if most is None or (picture.height or 0) <= most]
+    if not small_enough:
+        heights = sorted(
+            {f"{picture.height}p" for picture in pictures if picture.height}, key=lambda text: int(text[:-1])
+        )
+        raise NothingSuitable(f"there is no picture of at most {quality}; the playlist offers {', '.join(heights)}")
+    return max(small_enough, key=lambda picture: (picture.height or 0, picture.bandwidth))
+
+
+def _sound(sounds: Sequence[Offered], wanted: str | None) -> Offered:
+    suitable = [sound for sound in sounds if wanted is None or _is_called(sound, wanted.lower())]
+    if not suitable:
+        names = [" ".join(filter(None, (sound.language, sound.name))) or "one without a name" for sound in sounds[:20]]
+        asked = f"sound called {wanted!r}" if wanted is not None else "sound apart from the picture"
+        raise NothingSuitable(f"there is no {asked}; the playlist offers {', '.join(names) or 'none'}")
+    return max(suitable, key=lambda sound: (sound.is_default, sound.bandwidth))
+
+
+def _is_called(sound: Offered, wanted: str) -> bool:
+    language = (sound.language or "").lower()
+    return wanted in {language, (sound.name or "").lower()} or language.startswith(wanted + "-")
