@@ -13,7 +13,7 @@ from tests.support.clock import FakeClock
 from vasset.adapters.db.audit import SqlAudit
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.files import SqlFileStore
-from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tables import download_history, outbox, quota_ledger, tasks, user_quotas
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.adapters.storage.listing import DiskListing

@@ -13,7 +13,7 @@ from tests.support.service_ends import ENDS, TOKEN, behind_grpc
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.files import SqlFileStore
 from vasset.adapters.db.library import SqlLibrary
-from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.domain.download import Mode, Task, TaskFailure
 from vasset.domain.errors import IllegalTransition, InvalidInput, NotFound

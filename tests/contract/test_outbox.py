@@ -10,7 +10,7 @@ from tests.support.builders import add_user, submission
 from tests.support.clock import FakeClock
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.outbox import RELAY_SECONDS, SqlOutbox
-from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.domain.download import TaskFailure
 from vasset.domain.user import Role

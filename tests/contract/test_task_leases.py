@@ -16,7 +16,7 @@ from vasset.adapters.db.dead_letters import SqlDeadLetters
 from vasset.adapters.db.files import SqlFileStore
 from vasset.adapters.db.library import SqlLibrary
 from vasset.adapters.db.outbox import SqlOutbox
-from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tables import outbox, quota_ledger
 from vasset.adapters.db.tasks import MAX_CLAIMS, REPEAT_WAKE_UP_SECONDS, SqlTaskStore
 from vasset.domain.download import Intent, Lease, Mode, Phase, Task, TaskFailure, TaskStatus

@@ -11,7 +11,7 @@ from tests.support.clock import FakeClock
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.library import SqlLibrary
 from vasset.adapters.db.outbox import SqlOutbox
-from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tables import download_history, idempotency_keys, outbox, quota_ledger, tasks
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.domain.download import Intent, Mode, TaskFailure, TaskStatus

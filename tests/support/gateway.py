@@ -22,7 +22,7 @@ from vasset.adapters.db.accounts import SqlAccounts
 from vasset.adapters.db.database import Database, open_database
 from vasset.adapters.db.library import SqlLibrary
 from vasset.adapters.db.migrate import migrate
-from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.adapters.storage.local import LocalStorage
 from vasset.bootstrap.clock import SystemClock

@@ -64,7 +64,9 @@ class PromptTaskStore:
         return task
 
     async def _tell(self, task: Task) -> None:
+        self._hints.nudge(
+            task.id
+        )  # first: a worker's later frames have a higher ``seq``, so the order of frames is safe
+        self._hints.wake()
         with contextlib.suppress(Unavailable):
             await self._bus.publish([frame_of(task)])
-        self._hints.nudge(task.id)
-        self._hints.wake()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection, make_url
@@ -18,6 +18,11 @@ from sqlalchemy.engine import Connection, make_url
 from vasset.adapters.db.outages import translated
 from vasset.adapters.db.statements import Backend, Statements
 from vasset.domain.ports import Clock
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from vasset.adapters.db.postgresql import PostgresqlBackend
 
 Result = TypeVar("Result")
 
@@ -82,6 +87,16 @@ class Database:
         """Run ``change`` in a transaction of its own, off the event loop and beside no other writer of this process."""
         async with translated():
             return await self._backend.overhaul(change)
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncIterator[tuple[asyncpg.Connection[asyncpg.Record], datetime | None]]:
+        """PostgreSQL's driver itself, for statements whose every round trip counts, and the time to use instead of the server's.
+
+        Whoever begins a transaction ends it. Not on SQLite, where a statement is no trip. Raises ``DependencyDown`` or ``DiskFull``.
+        """
+        backend = cast("PostgresqlBackend", self._backend)
+        async with translated(), backend.direct() as connection:
+            yield connection, self._clock.now() if self._clock else None
 
     async def now(self) -> datetime:
         async with self.read() as transaction:

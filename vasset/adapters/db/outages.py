@@ -26,8 +26,13 @@ async def translated() -> AsyncIterator[None]:
         raise
     except (exc.TimeoutError, OSError, TimeoutError) as error:
         raise _down(error) from error
-    except Exception as error:
-        if (_sqlstate(error) or "").startswith(_OUTAGES):  # while connecting, the driver's own classes come through
+    except (
+        Exception
+    ) as error:  # while connecting, and where it is spoken to directly, the driver's own classes come through
+        state = _sqlstate(error)
+        if state == "53100":
+            raise DiskFull("the disk under the database is full; free some space and repeat") from error
+        if (state or "").startswith(_OUTAGES) or (state is None and type(error).__module__.startswith("asyncpg.")):
             raise _down(error) from error
         raise
 

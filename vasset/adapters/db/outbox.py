@@ -16,12 +16,23 @@ from vasset.telemetry.redaction import redact_url
 
 RELAY_SECONDS = 30.0
 _ADD = insert(outbox)
+# The relay runs after every submission: on PostgreSQL it takes one round trip to take and one to tick off, instead of nine.
+TAKE = """
+UPDATE outbox SET taken_until = coalesce($2::timestamptz, now()) + $3::interval
+WHERE id IN (
+  SELECT id FROM outbox WHERE taken_until IS NULL OR taken_until <= coalesce($2::timestamptz, now())
+  ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+) RETURNING id, routing_key, task_id, body
+"""
 
 
 async def add_wake_up(transaction: Transaction, row: Any) -> None:
     """Say "look at this task" (REQUIREMENTS C2). Losing, doubling or reordering it is harmless: the row is the task."""
-    key = "download.archive" if row.mode is Mode.ARCHIVE else "download.quick"
-    await _add(transaction, key, row.id, body_of(row, str(row.url)))
+    await _add(transaction, wake_up_key(row.mode), row.id, body_of(row, str(row.url)))
+
+
+def wake_up_key(mode: Mode) -> str:
+    return "download.archive" if mode is Mode.ARCHIVE else "download.quick"
 
 
 async def add_dead_letter(transaction: Transaction, row: Any, failure: TaskFailure) -> None:
@@ -56,20 +67,27 @@ class SqlOutbox:
         self._database = database
 
     async def take(self, *, limit: int) -> Sequence[OutboxMessage]:
+        if not self._database.is_sqlite:
+            async with self._database.direct() as (connection, clock_now):
+                fetched = await connection.fetch(TAKE, limit, clock_now, timedelta(seconds=RELAY_SECONDS))
+            return [OutboxMessage(**row) for row in sorted(fetched, key=lambda row: int(row["id"]))]
         async with self._database.write() as transaction:
             free = or_(outbox.c.taken_until.is_(None), outbox.c.taken_until <= transaction.now)
-            oldest = select(outbox).where(free).order_by(outbox.c.id).limit(limit).with_for_update(skip_locked=True)
-            rows = (await transaction.execute(oldest)).all()
-            if rows:
-                await transaction.execute(
-                    update(outbox)
-                    .where(outbox.c.id.in_([row.id for row in rows]))
-                    .values(taken_until=transaction.now + timedelta(seconds=RELAY_SECONDS))
-                )
+            oldest = select(outbox.c.id).where(free).order_by(outbox.c.id).limit(limit)
+            taken = await transaction.execute(
+                update(outbox)
+                .where(outbox.c.id.in_(oldest))
+                .values(taken_until=transaction.now + timedelta(seconds=RELAY_SECONDS))
+                .returning(outbox)
+            )
+            rows = sorted(taken.all(), key=lambda row: row.id)
             return [OutboxMessage(row.id, row.routing_key, row.task_id, row.body) for row in rows]
 
     async def mark_sent(self, ids: Sequence[int]) -> None:
-        if ids:
+        if ids and not self._database.is_sqlite:
+            async with self._database.direct() as (connection, _):
+                await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", list(ids))
+        elif ids:
             async with self._database.write() as transaction:
                 await transaction.execute(delete(outbox).where(outbox.c.id.in_(list(ids))))
 

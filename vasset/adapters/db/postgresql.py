@@ -5,14 +5,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from vasset.adapters.db.statements import STATEMENT_TIMEOUT_SECONDS, Statements
 from vasset.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    import asyncpg
 
 LOCK_TIMEOUT_SECONDS = 5
 Result = TypeVar("Result")
@@ -35,6 +40,17 @@ class PostgresqlBackend:
     async def write(self) -> AsyncIterator[Statements]:
         async with self._engine.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+        """The driver's connection; SQLAlchemy costs 0.3 ms of CPU a statement."""
+        pooled = await self._engine.raw_connection()
+        driver = cast("asyncpg.Connection[asyncpg.Record]", pooled.driver_connection)
+        try:
+            yield driver
+        finally:
+            # An interrupted rollback leaves a transaction open that the pool knows nothing of.
+            await greenlet_spawn(pooled.invalidate if driver.is_in_transaction() else pooled.close)
 
     async def inspect(self, look: Callable[[Connection], Result]) -> Result:
         async with self._engine.connect() as connection, connection.begin():
@@ -70,14 +86,21 @@ def _engine(url: URL, pool_size: int) -> AsyncEngine:
     }
     if context is not None:
         connect_args["ssl"] = context
-    return create_async_engine(
+    engine = create_async_engine(
         url.set(query=query),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=STATEMENT_TIMEOUT_SECONDS,
-        pool_pre_ping=True,
         connect_args=connect_args,
     )
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def _refuse_closed(connection: Any, _entry: ConnectionPoolEntry, _proxy: Any) -> None:
+        """Instead of ``pool_pre_ping``, whose three round trips find out what asyncpg knows since the server hung up."""
+        if connection.driver_connection.is_closed():
+            raise exc.DisconnectionError("the server closed this connection")
+
+    return engine
 
 
 def _tls_context(mode: Any, root_certificate: Any) -> ssl.SSLContext | bool | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -11,12 +10,11 @@ from sqlalchemy import Select, and_, bindparam, select, update
 
 from vasset.adapters.db.database import Database, Transaction
 from vasset.adapters.db.outbox import add_wake_up
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.quota import refund
 from vasset.adapters.db.tables import download_history, tasks
 from vasset.domain.download import Intent, Lease, Phase, TaskStatus, check_transition
 from vasset.domain.errors import IllegalTransition, LeaseLost, NotFound
-from vasset.domain.quota import QuotaPolicy
-from vasset.domain.user import Role
 
 UNKNOWN_TASK = "there is no such download, or it belongs to somebody else"
 UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RETRY, TaskStatus.RUNNING, TaskStatus.PAUSED)
@@ -33,19 +31,6 @@ HELD = and_(
 """Whether the row is running under the very lease that :func:`held` gives as parameters."""
 
 _TASK_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPolicy:
-    """The operator's numbers, as far as they decide what a transaction writes."""
-
-    quota: QuotaPolicy = field(
-        default_factory=lambda: QuotaPolicy({Role.FREE: 50, Role.PREMIUM: 500, Role.ADMIN: 10_000})
-    )
-    max_unfinished_tasks: int = 1_000
-    refund_cancelled: bool = True
-    quick_ttl_seconds: float = 86_400
-    max_attempts: int = 4
 
 
 class StoreBase:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Integer, and_, bindparam, func, or_, select, update
@@ -10,7 +11,7 @@ from sqlalchemy import Integer, and_, bindparam, func, or_, select, update
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.rows import task_from
 from vasset.adapters.db.store_base import CHANGE_HISTORY, HELD, StoreBase, held, is_task_id, lost
-from vasset.adapters.db.tables import tasks
+from vasset.adapters.db.tables import download_history, tasks
 from vasset.domain.download import CLAIMABLE, Intent, Lease, Phase, TaskStatus
 
 
@@ -25,6 +26,10 @@ class TaskLeases(StoreBase):
         """``per_user_limit`` counts the tasks of one user that ``worker`` itself runs."""
         async with self._database.write() as transaction:
             whose = {"worker": worker, "now": transaction.now, "per_user_limit": per_user_limit}
+            if not self._database.is_sqlite:
+                until = {"until": transaction.now + timedelta(seconds=lease_seconds)}
+                row = (await transaction.execute(_claim_together(), whose | until)).one_or_none()
+                return None if row is None else Lease(task_from(row), worker, row.fence)
             chosen = (await transaction.execute(_FAIREST, whose)).scalar_one_or_none()
             if chosen is None:
                 return None
@@ -104,13 +109,20 @@ def _fairest() -> Any:
 _FAIREST = _fairest()
 _BEAT = update(tasks).where(HELD).returning(tasks.c.intent)
 _RECORD = update(tasks).where(HELD).returning(tasks.c.history_id)
-_CLAIM = (
-    update(tasks)
-    .where(tasks.c.id == bindparam("claimed"), _DUE)
-    .values(
-        status=TaskStatus.RUNNING, phase=Phase.PARSING, attempt=tasks.c.attempt + 1, fence=tasks.c.fence + 1,
-        not_before=None, started_at=func.coalesce(tasks.c.started_at, _NOW), updated_at=_NOW,
-        failure_reason=None, failure_message=None, failure_retryable=None,
-    )
-    .returning(tasks)
-)  # fmt: skip
+_CLAIMED = {
+    "status": TaskStatus.RUNNING, "phase": Phase.PARSING, "attempt": tasks.c.attempt + 1, "fence": tasks.c.fence + 1,
+    "not_before": None, "started_at": func.coalesce(tasks.c.started_at, _NOW), "updated_at": _NOW,
+    "failure_reason": None, "failure_message": None, "failure_retryable": None,
+}  # fmt: skip
+_CLAIM = update(tasks).where(tasks.c.id == bindparam("claimed"), _DUE).values(_CLAIMED).returning(tasks)
+
+
+@cache
+def _claim_together() -> Any:
+    """Choose, claim and show in one round trip, by a statement that SQLite's grammar does not have and its distance does not need."""
+    lease = {"lease_owner": bindparam("worker"), "lease_until": bindparam("until", type_=tasks.c.lease_until.type)}
+    chosen = tasks.c.id == _FAIREST.scalar_subquery()
+    claimed = update(tasks).where(chosen, _DUE).values(_CLAIMED | lease).returning(tasks).cte("claimed")
+    shown = update(download_history).where(download_history.c.id == claimed.c.history_id)
+    running = shown.values(status=TaskStatus.RUNNING, completed_at=None)
+    return select(claimed).add_cte(running.cte("shown"))

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, func, insert, select
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.dialect import insert_if_absent
 from vasset.adapters.db.outbox import add_wake_up
+from vasset.adapters.db.quick_submission import submit_quickly
 from vasset.adapters.db.quota import debit
 from vasset.adapters.db.rows import task_from
 from vasset.adapters.db.store_base import UNFINISHED, StoreBase, refuse_if_cancelled
@@ -35,6 +36,13 @@ class TaskSubmission(StoreBase):
         A request that was refused (quota, too many tasks) leaves no trace of its key: it may be repeated later.
         """
         task_id = str(uuid.uuid4())
+        if not self._database.is_sqlite:
+            quick = await submit_quickly(
+                self._database, submission, task_id=task_id, key=idempotency_key, request_hash=hash_of(submission),
+                daily_limit=self._policy.quota.limit_for(role), max_unfinished=self._policy.max_unfinished_tasks,
+            )  # fmt: skip
+            if quick is not None:
+                return Submitted(quick, created=True)
         async with self._database.write() as transaction:
             if idempotency_key is not None:
                 earlier = await self._claim_key(transaction, submission, idempotency_key, task_id)
