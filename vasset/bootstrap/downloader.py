@@ -162,6 +162,7 @@ class Downloader:
     def begin_drain(self) -> None:
         """Start :meth:`drain` and return; for operators."""
         if self._drained is None:
+            self.pool.stop_claiming()  # now, so that whoever asked is told so
             self._drained = asyncio.create_task(self.pool.drain(self._settings.drain_seconds))
 
     async def drain(self) -> None:

@@ -24,7 +24,8 @@ class Consumer:
                 async with self._queue.deliveries(prefetch=max(1, self._pool.slots.size)) as deliveries:
                     async for delivery in deliveries:
                         faultpoint.reach("K4")
-                        await self._pool.offer()
+                        if not self._pool.foresaw(delivery.task_id):  # a hint was quicker than the broker
+                            await self._pool.offer()
                         faultpoint.reach("K5")
                         await delivery.acknowledge()
             except Unavailable:

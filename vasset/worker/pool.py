@@ -6,6 +6,7 @@ Who is next is decided by SQL (``claim_next``: the user with the fewest running 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 from vasset.domain.download import Lease
@@ -16,6 +17,7 @@ from vasset.worker.admission import Admission
 from vasset.worker.slots import Slots
 
 DISK_PAUSE_SECONDS = 5.0
+REMEMBERED_CLAIMS = 1_000
 MAX_UNAVAILABLE_PAUSE_SECONDS = 10.0
 
 
@@ -45,6 +47,7 @@ class Pool:
         self._poll_seconds = poll_seconds
         self._on_ended = on_ended
         self._runs: dict[str, tuple[RunDownload, asyncio.Task[None]]] = {}
+        self._foreseen: OrderedDict[str, None] = OrderedDict()
         self._woken = asyncio.Event()
         self._draining = asyncio.Event()
         self._claiming = asyncio.Lock()
@@ -80,6 +83,10 @@ class Pool:
             running[0].nudge()
         self._woken.set()
 
+    def foresaw(self, task_id: str) -> bool:
+        """Whether the poll or a hint claimed this task before its wake-up came, which then asks for nothing more; once for each claim."""
+        return self._foreseen.pop(task_id, self) is None
+
     async def offer(self) -> bool:
         """A wake-up arrived: wait for a free slot, then claim whoever is next. True when something was claimed."""
         await self._slots.acquire()
@@ -108,10 +115,14 @@ class Pool:
             if not claimed:
                 await self._wait(unavailable_pause)
 
-    async def drain(self, seconds: float) -> None:
-        """Stop claiming, let every execution checkpoint and hand its lease back, cut off what is left after ``seconds``."""
+    def stop_claiming(self) -> None:
+        """For good: the beginning of :meth:`drain`."""
         self._draining.set()
         self._woken.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Stop claiming, let every execution checkpoint and hand its lease back, cut off what is left after ``seconds``."""
+        self.stop_claiming()
         for run, _ in list(self._runs.values()):
             run.drain()
         running = [task for _, task in self._runs.values()]
@@ -133,6 +144,9 @@ class Pool:
                     self._slots.release()
             if lease is None:
                 return False
+            self._foreseen[lease.task.id] = None
+            if len(self._foreseen) > REMEMBERED_CLAIMS:
+                self._foreseen.popitem(last=False)
         return False
 
     def _obstacle(self) -> str | None:

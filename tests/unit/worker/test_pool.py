@@ -157,6 +157,28 @@ async def test_wake_ups_lost_doubled_and_reordered_change_nothing(around: Surrou
         await asyncio.gather(consumer, return_exceptions=True)
 
 
+async def test_a_wake_up_for_a_task_that_a_hint_was_quicker_for_waits_for_no_slot(around: Surroundings) -> None:
+    gate = Gatekeeper()
+    around.fetcher.on_result = gate
+    task = await around.submit()
+    (message,) = await SqlOutbox(around.store._database).take(limit=10)
+    queue = MemoryQueue()
+    pool = pool_of(around, 1)
+    consumer = asyncio.create_task(Consumer(queue, pool).run())
+    try:
+        async with running(pool):
+            await eventually(lambda: len(around.fetcher.transfers) == 1)
+            await queue.publish([message, message])  # at most one is out at a time, and the only slot is taken
+            async with asyncio.timeout(10):
+                while await queue.depth():
+                    await asyncio.sleep(0.005)
+            assert not pool.foresaw(task.id)  # the second message asks, as it might be about a later claim
+            gate.let_on.set()
+    finally:
+        consumer.cancel()
+        await asyncio.gather(consumer, return_exceptions=True)
+
+
 async def test_the_relay_moves_every_outbox_row_once(around: Surroundings) -> None:
     for _ in range(3):
         await around.submit()
