@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vasset.config import Settings
 
+ROLES = frozenset({"gateway", "auth", "parser", "downloader", "asset"})
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_MISSING_TOOL, EXIT_INTERRUPTED = (
     1,
     2,
@@ -34,6 +35,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         from vasset.adapters.fetch.command import main as fetch
 
         raise SystemExit(fetch(arguments[1:]))
+    if (
+        len(arguments) == 1 and arguments[0] in ROLES
+    ):  # a service lives for weeks: it does not carry the command tree along
+        from vasset.bootstrap.roles import run_role
+
+        _exit_with(run_role, arguments[0], _settings(None))
     application()(arguments)
 
 

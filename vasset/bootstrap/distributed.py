@@ -157,7 +157,9 @@ async def asset(settings: Settings) -> AsyncIterator[GrpcRole]:
 
     async with AsyncExitStack() as stack:
         database = await _Resources(settings, stack).database()
-        library = platform.make_library(SqlLibrary(database, platform.quota_policy(settings)))
+        rows = SqlLibrary(database, platform.quota_policy(settings))
+        library = platform.make_library(rows)
+        await stack.enter_async_context(platform.sampling_quota(rows.quota_usage))
 
         def add(server: Any) -> None:
             server.add(

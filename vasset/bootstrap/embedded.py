@@ -48,7 +48,8 @@ def serve(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> int:
-    from vasset.bootstrap.http_server import HttpServer, listen, url_of
+    from vasset.bootstrap.http_server import HttpServer
+    from vasset.bootstrap.sockets import listen, url_of
     from vasset.gateway.server import server_config
 
     stopping = asyncio.Event()

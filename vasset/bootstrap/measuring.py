@@ -44,6 +44,17 @@ def count_ended(run: RunDownload, ended: Ended) -> None:
 
 
 @asynccontextmanager
+async def sampling_quota(usage: Callable[[], Awaitable[float]]) -> AsyncIterator[None]:
+    """Sample the share of the quota that is used as long as the block runs."""
+    sampling = asyncio.create_task(sample_forever(process_metrics(), quota_usage=usage), name="sampling")
+    try:
+        yield
+    finally:
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
+
+
+@asynccontextmanager
 async def measuring(
     settings: Settings,
     downloader: Downloader,

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from vasset.adapters.db.store_base import TaskPolicy
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
-from vasset.bootstrap.measuring import count_ended, measuring, process_metrics, watch_database
+from vasset.bootstrap.measuring import (
+    count_ended,
+    measuring,
+    process_metrics,
+    sampling_quota,
+    watch_database,
+    watch_machine,
+)
 from vasset.bootstrap.media_tools import MediaTools, open_media_tools
 from vasset.config import Settings
 from vasset.domain.errors import Unavailable
@@ -27,7 +34,7 @@ from vasset.domain.ports import (
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
-__all__ = ["count_ended", "measuring", "open_media_tools", "watch_database"]
+__all__ = ["count_ended", "measuring", "open_media_tools", "sampling_quota", "watch_database", "watch_machine"]
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy:

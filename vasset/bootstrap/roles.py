@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from vasset.bootstrap.memory import import_less, settle
 from vasset.config import Settings
 
 PORTS = {"auth": 9001, "parser": 9002, "downloader": 9003, "asset": 9004}
@@ -18,13 +19,16 @@ HEALTH_SECONDS = 1.0
 
 def run_role(name: str, settings: Settings) -> int:
     """Serve one role until SIGTERM or Ctrl-C; answers the exit code. Raises ``Unavailable`` in words when it cannot start."""
+    import_less()
     import uvloop
 
+    from vasset.bootstrap.measuring import watch_machine
     from vasset.telemetry import faultpoint
     from vasset.telemetry.log import configure_logging
 
     configure_logging(format=settings.log_format, level=settings.log_level)
     faultpoint.arm(settings.kill_at)
+    watch_machine(settings)
     work: Coroutine[Any, Any, int] = _gateway(settings) if name == "gateway" else _service(name, settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
@@ -32,7 +36,8 @@ def run_role(name: str, settings: Settings) -> int:
 
 async def _gateway(settings: Settings) -> int:
     from vasset.bootstrap import distributed
-    from vasset.bootstrap.http_server import HttpServer, listen, url_of
+    from vasset.bootstrap.http_server import HttpServer
+    from vasset.bootstrap.sockets import listen, url_of
     from vasset.gateway.server import server_config
 
     stopping = _on_signal()
@@ -43,6 +48,7 @@ async def _gateway(settings: Settings) -> int:
             await _first(server.started_event.wait(), serving)
             if not serving.done():
                 _say(f"V-Asset gateway is ready on {url_of(listener)}")
+                settle()
                 await _first(stopping.wait(), serving)
             role.draining = True
             await asyncio.sleep(settings.leave_seconds)
@@ -53,9 +59,8 @@ async def _gateway(settings: Settings) -> int:
 
 async def _service(name: str, settings: Settings) -> int:
     from vasset.bootstrap import distributed
-    from vasset.bootstrap.http_server import HttpServer, listen, url_of
-    from vasset.bootstrap.sidecar import ask_all, sidecar
-    from vasset.gateway.server import server_config
+    from vasset.bootstrap.sidecar import Sidecar, ask_all
+    from vasset.bootstrap.sockets import listen, url_of
     from vasset.services.server import ServiceServer
 
     builders: dict[str, Callable[[Settings], AbstractAsyncContextManager[distributed.GrpcRole]]] = {
@@ -72,26 +77,25 @@ async def _service(name: str, settings: Settings) -> int:
             server = ServiceServer(distributed.service_token(settings), tls=distributed.tls_files(settings))
             role.add(server)
             bound = await server.start(settings.service_host, port)
-            http = HttpServer(server_config(sidecar(role.parts, lambda: role.draining), settings))
-            serving = asyncio.create_task(http.serve(sockets=[listener]))
 
             async def report_health() -> None:
                 while True:
                     await server.set_ready(not role.draining and await ask_all(role.parts))
                     await asyncio.sleep(HEALTH_SECONDS)
 
-            health = asyncio.create_task(report_health(), name="health")
-            await _first(http.started_event.wait(), serving)
-            _say(f"V-Asset {name} is ready on {settings.service_host}:{bound}, metrics on {url_of(listener)}/metrics")
-            await _first(stopping.wait(), serving)
-            role.draining = True
-            health.cancel()
-            await server.set_ready(False)
-            if role.downloader is not None:
-                await role.downloader.drain()
-            await server.stop(grace_seconds=min(5.0, settings.drain_seconds))
-            http.stop()
-            await serving
+            async with Sidecar(role.parts, lambda: role.draining).serving(listener):
+                health = asyncio.create_task(report_health(), name="health")
+                _say(
+                    f"V-Asset {name} is ready on {settings.service_host}:{bound}, metrics on {url_of(listener)}/metrics"
+                )
+                settle()
+                await stopping.wait()
+                role.draining = True
+                health.cancel()
+                await server.set_ready(False)
+                if role.downloader is not None:
+                    await role.downloader.drain()
+                await server.stop(grace_seconds=min(5.0, settings.drain_seconds))
     return 0
 
 

@@ -58,7 +58,7 @@ class ParserService:
             return cached
         reading = self._reading.get(key)
         if reading is None:
-            reading = asyncio.create_task(self._read(key, canonical, playlist_page), name="parse")
+            reading = asyncio.create_task(self._read(canonical, playlist_page), name="parse")
             self._reading[key] = reading
             reading.add_done_callback(lambda done: self._finished(key, done))
         # Shielded: one impatient client must not take the answer from the others who wait for it.
@@ -71,7 +71,7 @@ class ParserService:
             reading.cancel()
         await asyncio.gather(*readings, return_exceptions=True)
 
-    async def _read(self, key: str, canonical: str, playlist_page: int) -> MediaInfo:
+    async def _read(self, canonical: str, playlist_page: int) -> MediaInfo:
         circuit = f"{urlsplit(canonical).hostname or 'unknown'}|direct"
         self._breaker.check(circuit)
         try:
@@ -81,7 +81,8 @@ class ParserService:
                 self._breaker.record(circuit, succeeded=False)
             raise
         self._breaker.record(circuit, succeeded=True)
-        await self._remember(key, info)
+        # The version may be known only now, by the child that read the page: under the key of before nobody would find it.
+        await self._remember(self._key(canonical, playlist_page), info)
         return info
 
     def _finished(self, key: str, reading: asyncio.Task[MediaInfo]) -> None:
