@@ -102,7 +102,10 @@ class Settings(BaseSettings):
     # --- services (distributed) ---
     auth_address: str = Field("127.0.0.1:9001", description="Where the auth service listens, or any gRPC name.")
     parser_address: str = Field("127.0.0.1:9002", description="Where the parser service listens.")
-    downloader_address: str = Field("127.0.0.1:9003", description="Where a downloader listens; several by DNS.")
+    downloader_address: str = Field(
+        "127.0.0.1:9003",
+        description="Where downloaders listen, for operators: a list by commas, or a DNS name of several.",
+    )
     asset_address: str = Field("127.0.0.1:9004", description="Where the asset service listens.")
     service_host: str = Field("127.0.0.1", description="Address the gRPC servers bind.")
     service_port: int | None = Field(

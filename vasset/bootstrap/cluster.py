@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from vasset.bootstrap.local_servers import (
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+OPERATORS_NEED = ("VASSET_SERVICE_TOKEN", "VASSET_DATABASE_URL", "VASSET_DATA_DIR")
 
 
 @dataclass(slots=True)
@@ -127,6 +129,7 @@ class Cluster:
             if self.servers is None:
                 stack.callback(start_all([self.postgres, self.redis, self.rabbit]))
             self._make_roles()
+            self._write_operators_file()
             stack.callback(self._stop_roles)
             for role in self.roles.values():
                 role.start()
@@ -142,6 +145,11 @@ class Cluster:
     @property
     def url(self) -> str:
         return self.roles["gateway"].url
+
+    @property
+    def operators_file(self) -> Path:
+        """What ``vasset workers``, ``dlq`` and ``doctor`` need to reach this cluster, to be sourced by a shell."""
+        return self.folder / "operators.env"
 
     def restart(self, name: str) -> None:
         """Start a role again after it was killed, and wait until it is ready."""
@@ -183,6 +191,16 @@ class Cluster:
             environment["VASSET_METRICS_PORT"] = str(http_port)
         self.roles[name] = Role(name, f"http://127.0.0.1:{http_port}", environment, self.folder / f"{name}.log")
 
+    def _write_operators_file(self) -> None:
+        workers = [role for name, role in self.roles.items() if name.startswith("downloader")]
+        addresses = [f"127.0.0.1:{role.environment['VASSET_SERVICE_PORT']}" for role in workers]
+        known = {name: value for name, value in workers[0].environment.items() if name in OPERATORS_NEED}
+        known["VASSET_DOWNLOADER_ADDRESS"] = ",".join(addresses)
+        self.operators_file.touch(mode=0o600)
+        self.operators_file.write_text(
+            "".join(f"export {name}={shlex.quote(value)}\n" for name, value in known.items())
+        )
+
     def _kept_secret(self, name: str) -> str:
         """Made once per folder, so that people stay signed in across restarts."""
         path = self.folder / name
@@ -215,6 +233,7 @@ def run_cluster(data_dir: Path, port: int, workers: int) -> int:
     with Cluster(data_dir, port=port, workers=workers) as cluster:
         sys.stdout.write(
             f"V-Asset cluster is ready on {cluster.url} (logs in {cluster.folder}); Ctrl-C stops all of it\n"
+            f"Operators: . {cluster.operators_file} && vasset workers list\n"
         )
         sys.stdout.flush()
         while not stop_requested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -107,7 +108,9 @@ def _dead_letters(load: LoadSettings, exit_with: ExitWith) -> typer.Typer:
     def letters(
         settings: Settings, use: Callable[[WorkerClient], Awaitable[Answer]], show: Callable[[Answer], str]
     ) -> int:
-        return _each_worker(settings, None, use, lambda _, answer: show(answer))
+        """Dead letters are rows of all workers: one of them is asked."""
+        first = _every_address(settings.downloader_address, by_name=True)[:1]
+        return _each_worker(settings, first, use, lambda _, answer: show(answer))
 
     @app.command("list")
     def show_all(
@@ -161,7 +164,7 @@ def _each_worker(
 
     async def ask() -> int:
         code = 0
-        for address in addresses or [settings.downloader_address]:
+        for address in addresses or _every_address(settings.downloader_address, by_name=tls is not None):
             channel = open_channel(address, idempotent=IDEMPOTENT, tls=tls)
             try:
                 answer = await use(WorkerClient(channel, token, timeout_seconds=settings.grpc_timeout_seconds))
@@ -174,6 +177,25 @@ def _each_worker(
         return code
 
     return asyncio.run(ask())
+
+
+def _every_address(configured: str, *, by_name: bool) -> list[str]:
+    """All workers behind ``VASSET_DOWNLOADER_ADDRESS``: a list by commas, and every address a DNS name stands for.
+
+    ``by_name`` leaves names as they are, which certificates are made out to.
+    """
+    found: dict[str, None] = {}
+    for address in configured.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            resolved = [] if by_name else socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        except OSError:
+            resolved = []  # gRPC says it in words
+        for *_, (ip, *_rest) in resolved:
+            found[f"[{ip}]:{port}" if ":" in str(ip) else f"{ip}:{port}"] = None
+        if not resolved:
+            found[address.strip()] = None
+    return list(found)
 
 
 def _describe(address: str, state: WorkerState) -> str:
