@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.cluster.page import cluster_page
+from benchmarks.cluster.record import RESULTS as CLUSTER_RESULTS
 from benchmarks.engine.page import engine_page
 from benchmarks.engine.record import RESULTS as ENGINE_RESULTS
 from benchmarks.platform.page import platform_page
@@ -24,7 +26,12 @@ to read. Cells are medians, with the lowest and highest repetition in brackets.
 
 def main() -> int:
     parts = [INTRODUCTION]
-    for path, page in ((ENGINE_RESULTS, engine_page), (PLATFORM_RESULTS, platform_page)):
+    sections = (
+        (ENGINE_RESULTS, engine_page),
+        (PLATFORM_RESULTS, platform_page),
+        (CLUSTER_RESULTS, cluster_page),
+    )
+    for path, page in sections:
         if path.exists():
             parts.append("\n".join(page(json.loads(path.read_text()))) + "\n")
         else:

@@ -1,0 +1,1 @@
+"""What the distributed form costs: five services over real PostgreSQL, Redis and RabbitMQ on one machine."""
