@@ -40,6 +40,7 @@ const WORDS: Record<string, Entry> = {
   // the service
   unavailable: { title: "A part of the service is down", next: AGAIN },
   dependency_down: { title: "A part of the service is down", next: AGAIN },
+  service_token_refused: { title: "The parts of the service do not trust each other", next: "Tell the administrator: the service token differs." },
   overloaded: { title: "The server is busy", next: AGAIN },
   breaker_open: { title: "This site keeps failing", next: "It is left alone for half a minute, then tried again." },
   disk_pressure: { title: "The server's disk is nearly full", next: "Delete files you no longer need; downloads go on when there is space." },
