@@ -110,8 +110,9 @@ async def _publish(bus: RedisProgressBus, accounts: list[Account], seconds: floa
 
 
 def _frame(user_id: int, number: int) -> ProgressFrame:
+    """``seq`` rises over all rounds: what an earlier round said last is remembered for minutes."""
     return ProgressFrame(
-        task_id=f"{user_id:036d}", user_id=user_id, seq=1_000_000 + number, phase=Phase.DOWNLOADING, timestamp=time.time(),
+        task_id=f"{user_id:036d}", user_id=user_id, seq=time.time_ns() // 1_000, phase=Phase.DOWNLOADING, timestamp=time.time(),
         percent=50.0, downloaded_bytes=number, total_bytes=10**9, speed_bytes_per_second=1e6, eta_seconds=10.0,
     )  # fmt: skip
 
