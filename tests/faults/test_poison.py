@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.faults.conftest import Stage, assert_completed
-from tests.support.databases import opened, sqlite_url
+from tests.support.databases import opened
 from tests.support.extraction import PLUGINS
 from tests.support.lying_origin import honest
 from vasset.adapters.db.dead_letters import SqlDeadLetters
@@ -35,7 +35,7 @@ async def test_a_poison_task_dies_after_four_executions_and_its_neighbours_are_u
         assert await server.stop() == 0
     for number in range(6):
         assert stage.origin.sent_bytes[f"/v{number}.mp4"] < 2 * len(body), "a neighbour's bytes were fetched again"
-    async with opened(sqlite_url(stage.data_dir / "vasset.db"), None) as database:
+    async with opened(stage.deployment.database_url, None) as database:
         letters = await SqlDeadLetters(database).list(limit=10)
     assert [letter.task_id for letter in letters] == [poison["task_id"]]
     await stage.healthy()

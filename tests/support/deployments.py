@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tests.support.databases import sqlite_url
 from tests.support.processes import assert_healthy, run_vasset, serving
 from vasset.bootstrap.cluster import Cluster, Servers
 
@@ -48,6 +49,9 @@ class Deployment(Protocol):
         """Holds ``tmp/`` and ``archive/``."""
         ...
 
+    @property
+    def database_url(self) -> str: ...
+
     def running(self, *, programs: Path | None = None, **settings: str) -> AbstractAsyncContextManager[Product]:
         """``settings`` in lower case, without the prefix; ``programs`` is a folder that comes first on PATH."""
         ...
@@ -63,6 +67,10 @@ class EmbeddedDeployment:
 
     data_dir: Path
     name: str = "embedded"
+
+    @property
+    def database_url(self) -> str:
+        return sqlite_url(self.data_dir / "vasset.db")
 
     @asynccontextmanager
     async def running(self, *, programs: Path | None = None, **settings: str) -> AsyncIterator[Product]:
@@ -81,16 +89,20 @@ class DistributedDeployment:
     servers: Servers
     name: str = "distributed"
     workers: int = 1
-    database_url: str = ""
+    _database_url: str = ""
     _environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.database_url = self.servers.postgres.create_database(f"product_{next(_numbers)}")
+        self._database_url = self.servers.postgres.create_database(f"product_{next(_numbers)}")
         self.data_dir.mkdir(parents=True, exist_ok=True)
 
     @property
     def data_dir(self) -> Path:
         return self.folder / "files"
+
+    @property
+    def database_url(self) -> str:
+        return self._database_url
 
     @asynccontextmanager
     async def running(self, *, programs: Path | None = None, **settings: str) -> AsyncIterator[Product]:
