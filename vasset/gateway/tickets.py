@@ -43,8 +43,9 @@ class Tickets:
         self._cache = cache
 
     async def issue(self, purpose: str, bearer: Bearer, *, ttl_seconds: float = TICKET_SECONDS) -> str:
+        """Raises ``DependencyDown``: unlike ``set``, this kind of writing does not pretend, and a ticket nobody kept opens nothing."""
         ticket = secrets.token_urlsafe(32)
-        await self._cache.set(_key(purpose, ticket), orjson.dumps(asdict(bearer)), ttl_seconds=ttl_seconds)
+        await self._cache.set_if_absent(_key(purpose, ticket), orjson.dumps(asdict(bearer)), ttl_seconds=ttl_seconds)
         return ticket
 
     async def redeem(self, purpose: str, ticket: str) -> Bearer | None:
