@@ -197,21 +197,23 @@ async def test_a_failover_costs_latency_only(tmp_path_factory: pytest.TempPathFa
     """The master dies by kill -9; Sentinel makes the replica master; nothing is configured again."""
     with running_sentinel(tmp_path_factory.mktemp("failover")) as redis:
         cache = RedisCache(open_redis(redis.url))
-        bus = RedisProgressBus(open_redis(redis.url), open_subscriber(redis.url), MemoryBus())
-        async with bus, asyncio.timeout(60):
-            await bus.connected.wait()
+        worker, gateway = (
+            RedisProgressBus(open_redis(redis.url), open_subscriber(redis.url), MemoryBus()) for _ in range(2)
+        )
+        async with worker, gateway, asyncio.timeout(60):
+            await gateway.connected.wait()
             await cache.set("key", b"1", ttl_seconds=600)
             await asyncio.to_thread(redis.master.kill)
             assert await cache.get("key") in {None, b"1"}  # a miss, not an error
-            await bus.publish([frame("before", 1)])
+            await worker.publish([frame("before", 1)])
             while await cache.get("after") != b"2":
                 await cache.set("after", b"2", ttl_seconds=600)
                 await asyncio.sleep(0.05)
-            async with bus.subscribe(["after"]) as frames:
+            async with gateway.subscribe(["after"]) as frames:
                 waiting, seq = asyncio.ensure_future(anext(frames)), 0
                 while not waiting.done():
                     seq += 1
-                    await bus.publish([frame("after", seq)])
+                    await worker.publish([frame("after", seq)])
                     await asyncio.wait({waiting}, timeout=0.05)
                 assert (await waiting).task_id == "after"
         await cache.close()
@@ -222,22 +224,24 @@ async def test_a_failover_costs_latency_only(tmp_path_factory: pytest.TempPathFa
 async def test_a_cluster_whose_master_dies_goes_on_with_its_replica(tmp_path_factory: pytest.TempPathFactory) -> None:
     with running_redis_cluster(tmp_path_factory.mktemp("loss"), replicas=1) as redis:
         cache = RedisCache(open_redis(redis.url))
-        bus = RedisProgressBus(open_redis(redis.url), open_subscriber(redis.url), MemoryBus())
-        async with bus, asyncio.timeout(60):
-            await bus.connected.wait()
+        worker, gateway = (
+            RedisProgressBus(open_redis(redis.url), open_subscriber(redis.url), MemoryBus()) for _ in range(2)
+        )
+        async with worker, gateway, asyncio.timeout(60):
+            await gateway.connected.wait()
             await asyncio.to_thread(redis.nodes[0].kill)
             tasks = [str(uuid.uuid4()) for _ in range(12)]
             assert await cache.get("anything") is None  # a miss, never an error
-            async with bus.subscribe(tasks) as frames:
+            async with gateway.subscribe(tasks) as frames:
                 waiting, seq = asyncio.ensure_future(anext(frames)), 0
                 while not waiting.done():  # the subscription moves to a node that lives
                     seq += 1
-                    await bus.publish([frame(task, seq) for task in tasks])
+                    await worker.publish([frame(task, seq) for task in tasks])
                     await asyncio.wait({waiting}, timeout=0.05)
                 assert (await waiting).task_id in tasks
-            while set(await bus.latest(tasks)) != set(tasks):  # those on the lost node come back with its replica
+            while set(await gateway.latest(tasks)) != set(tasks):  # those on the lost node come back with its replica
                 seq += 1
-                await bus.publish([frame(task, seq) for task in tasks])
+                await worker.publish([frame(task, seq) for task in tasks])
                 await asyncio.sleep(0.05)
             while await cache.get("after") != b"1":
                 await cache.set("after", b"1", ttl_seconds=60)

@@ -138,13 +138,15 @@ async def test_the_subscription_comes_back_after_a_cut(redis_server: LocalServer
                 assert (await waiting).seq <= seq
 
 
-async def test_publishing_into_a_dead_redis_never_raises(redis_server: LocalServer) -> None:
+async def test_publishing_into_a_dead_redis_never_raises_and_reaches_its_own_process(redis_server: LocalServer) -> None:
     async with cutting_proxy(redis_server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
         async with RedisProgressBus(open_redis(url), open_subscriber(url), MemoryBus()) as bus:
             proxy.refuse()
-            await bus.publish([frame(1)])
-            assert await bus.latest([TASK]) == {}
+            async with asyncio.timeout(20), bus.subscribe() as frames:
+                await bus.publish([frame(1)])
+                assert (await anext(frames)).seq == 1
+            assert (await bus.latest([TASK]))[TASK].seq == 1
 
 
 async def test_forged_messages_on_the_channel_are_ignored(redis_url: str) -> None:

@@ -50,9 +50,14 @@ class RedisProgressBus:
         await self._client.aclose()
 
     async def publish(self, frames: Sequence[ProgressFrame]) -> None:
-        """Never raises for a dead Redis: ticks are lossy, and endings stand in SQL."""
+        """Never raises for a dead Redis: ticks are lossy, and endings stand in SQL.
+
+        This process's own subscribers are told directly. Else a task that is accepted while the subscription is down is one that
+        its user's socket never heard of, and so never asks SQL about; what comes again by Redis has a known ``seq``.
+        """
         if not frames:
             return
+        await self._local.publish(frames)
         encoded = [(frame.task_id, encode(frame)) for frame in frames]
         try:
             pipeline = self._client.pipeline(transaction=False)
