@@ -1,7 +1,7 @@
 # V-Asset. `make run` serves it, `make test` proves it. Everything lives in .venv and target/.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-rust test-python test-web lint generated web bench bench-engine bench-peers bench-quick cluster load chaos fuzz kill clean
+.PHONY: help build run test test-rust test-python test-web lint generated web bench bench-engine bench-peers bench-quick cluster load chaos lifecycle fuzz kill clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -100,6 +100,9 @@ fuzz: ## the long form of the fuzz targets: make fuzz FUZZ_SECONDS=600
 
 kill: ## 200 kill -9 at random moments, each resumed and compared
 	$(PYTHON) -m benchmarks.engine.kill --kills $(or $(KILLS),200)
+
+lifecycle: build $(VENV)/.dev ## the long form of the task lifecycle's state machine, embedded and distributed
+	LIFECYCLE_EXAMPLES=$(or $(EXAMPLES),150) LIFECYCLE_STEPS=40 $(BIN)/python -m pytest tests/lifecycle -s --timeout 7200
 
 clean: ## remove what builds made; downloads stay
 	rm -rf $(VENV) target web/node_modules $(ENGINE) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache
