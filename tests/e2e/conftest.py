@@ -11,9 +11,12 @@ import pytest
 import pytest_asyncio
 
 from tests.support.api_client import ApiClient, api_client
-from tests.support.deployments import Deployment, MakeDeployment, Product
+from tests.support.deployments import Deployment, DistributedDeployment, MakeDeployment, Product, RunningCluster
 from tests.support.media import Media, make_media
 from tests.support.origin import Origin, running_origin
+from tests.support.running_services import Running
+from vasset.bootstrap.cluster import Servers
+from vasset.bootstrap.local_servers import PostgresServer, RabbitServer, RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +52,22 @@ async def service(
     ):
         yield Service(deployment.name, server, deployment.data_dir, client, await client.register("ann@example.test"))
         assert await server.stop() == 0, "\n".join(server.log[-30:])
+    await deployment.healthy()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    rabbit_server: RabbitServer,
+    origin: Origin,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Running]:
+    servers = Servers(postgres_server, redis_server, rabbit_server)
+    deployment = DistributedDeployment(tmp_path_factory.mktemp("misused"), servers, workers=2)
+    async with deployment.running(egress_allow=origin.address, max_retries="1") as product:
+        assert isinstance(product, RunningCluster)
+        async with api_client(product.url) as client:
+            yield Running(product.cluster, await client.register("ann@example.test"))
+        assert await product.stop() == 0
     await deployment.healthy()
