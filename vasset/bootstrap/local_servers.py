@@ -33,11 +33,16 @@ class ServerFailed(RuntimeError):
     """A server did not come up; the message ends with its last words."""
 
 
+# Below what systems hand out to outgoing connections: one of those must not sit on the port of a role that is being restarted.
+FIRST_PORT, LAST_PORT = 10_000, 32_000
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class LocalServer:
