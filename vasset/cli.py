@@ -1,4 +1,4 @@
-"""``vasset``: serve, get, fetch, doctor, version.
+"""``vasset``: serve, get, fetch, doctor, migrate, version.
 
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the address or choice was refused · 4 the site or the network failed ·
 5 the disk refused · 6 a tool is missing · 130 interrupted (run the same command again to go on).
@@ -105,6 +105,16 @@ def application() -> "typer.Typer":
         from vasset.bootstrap.doctoring import doctor as run
 
         _exit_with(run, settings, fix)
+
+    @app.command()
+    def migrate(
+        data_dir: Annotated[Path | None, data_option] = None, config: Annotated[Path | None, config_option] = None
+    ) -> None:
+        """Bring the database's schema to this version, as every start does; for doing it once before a rollout."""
+        settings = _settings(config, data_dir=data_dir)
+        from vasset.bootstrap.schema import migrate_command as run
+
+        _exit_with(run, settings)
 
     @app.command()
     def version() -> None:

@@ -52,12 +52,12 @@ class _Resources:
 
     async def database(self) -> Database:
         from vasset.adapters.db.database import open_database
-        from vasset.adapters.db.migrate import migrate
+        from vasset.bootstrap.schema import bring_up_to_date
 
         database = open_database(self.settings.resolved_database_url, pool_size=self.settings.database_pool)
         self.stack.push_async_callback(database.close)
         platform.watch_database(database)
-        await migrate(database)
+        await bring_up_to_date(database, self.settings)
         return database
 
     def cache(self) -> Cache:

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from vasset.bootstrap.memory import import_less, settle
 from vasset.config import Settings
 from vasset.domain.errors import Unavailable
 
@@ -35,6 +36,7 @@ class Embedded:
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; both drain. Answers the exit code."""
+    import_less()
     import uvloop
 
     from vasset.telemetry import faultpoint
@@ -42,7 +44,7 @@ def serve(settings: Settings) -> int:
 
     configure_logging(format=settings.log_format, level=settings.log_level)
     faultpoint.arm(settings.kill_at)
-    gc.disable()  # a start makes 130,000 objects and hardly any garbage; see ``_keep_what_started``
+    gc.disable()  # a start makes 130,000 objects and hardly any garbage; ``settle`` deals with it
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
@@ -66,7 +68,8 @@ async def _serve(settings: Settings) -> int:
             if not serving.done():
                 sys.stdout.write(f"V-Asset is ready on {url_of(listener)}\n")
                 sys.stdout.flush()
-                _keep_what_started()
+                settle()
+                gc.enable()
                 await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
             platform.draining = True
             await platform.downloader.drain()
@@ -75,12 +78,6 @@ async def _serve(settings: Settings) -> int:
             for waiter in (started, asked):
                 waiter.cancel()
     return 0
-
-
-def _keep_what_started() -> None:
-    """Modules and routes live as long as the process: each full collection would walk them for 30 ms, on the event loop's thread."""
-    gc.freeze()
-    gc.enable()
 
 
 @asynccontextmanager
@@ -92,7 +89,6 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
     from vasset.adapters.db.database import open_database
     from vasset.adapters.db.files import SqlFileStore
     from vasset.adapters.db.library import SqlLibrary
-    from vasset.adapters.db.migrate import migrate
     from vasset.adapters.db.outbox import SqlOutbox
     from vasset.adapters.db.tasks import SqlTaskStore
     from vasset.adapters.queue.memory import MemoryQueue
@@ -100,6 +96,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
     from vasset.bootstrap.clock import SystemClock
     from vasset.bootstrap.downloader import Downloader, DownloaderParts
     from vasset.bootstrap.prompt_store import PromptTaskStore
+    from vasset.bootstrap.schema import bring_up_to_date
     from vasset.domain.ports import TaskStore
     from vasset.gateway.app import create_app
     from vasset.gateway.services import GatewayServices, ReadinessCheck
@@ -111,7 +108,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         stack.enter_context(sole_owner(settings))
         database = open_database(settings.resolved_database_url)
         stack.push_async_callback(database.close)
-        await migrate(database)
+        await bring_up_to_date(database, settings)
         store = SqlTaskStore(database, platform.task_policy(settings))
         if database.is_sqlite:
             await store.take_back_all()  # whoever ran them is gone: this process owns the database alone
