@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.support.builders import add_user
@@ -98,6 +98,24 @@ async def test_times_come_back_aware_and_naive_ones_are_refused(database: Databa
             await transaction.execute(
                 update(users).where(users.c.id == user_id).values(created_at=datetime(2026, 1, 1))
             )
+
+
+async def test_a_glance_waits_for_no_transaction_of_its_own_and_knows_the_databases_time(database_url: str) -> None:
+    database = open_database(database_url)
+    try:
+        async with database.read() as transaction:
+            asked = transaction.now
+        async with database.glance() as transaction:
+            assert 0 <= (transaction.now - asked).total_seconds() < 5
+            if not database.is_sqlite:  # now() is when the transaction began: here each statement is one
+                moments = [(await transaction.execute(select(func.now()))).scalar_one() for _ in range(2)]
+                assert moments[0] < moments[1]
+        async with database.write() as transaction:
+            if not database.is_sqlite:  # what a glance borrowed came back as it was
+                moments = [(await transaction.execute(select(func.now()))).scalar_one() for _ in range(2)]
+                assert moments[0] == moments[1]
+    finally:
+        await database.close()
 
 
 async def test_a_database_that_is_not_there_is_a_dependency_that_is_down() -> None:

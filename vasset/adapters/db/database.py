@@ -6,10 +6,11 @@ loses updates silently (24 of 300 survived in our measurement). ``sqlite_writer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import func, select
@@ -47,6 +48,7 @@ class Database:
         """``clock`` replaces the database's clock: for tests of leases, days and expiry."""
         self._backend = backend
         self._clock = clock
+        self._told: tuple[datetime, float] | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -60,13 +62,13 @@ class Database:
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[Transaction]:
-        """A few rows by an index; await nothing else inside.
+        """A few rows by an index; await nothing else inside. Its ``now`` may be a few milliseconds from the database's.
 
         On SQLite it runs on the event loop: such rows are 20 µs away in memory, while another thread costs more than that, and much more
         under load. Searches and sums belong into :meth:`read`, where they delay nobody.
         """
         async with translated(), self._backend.glance() as statements:
-            yield await self._transaction(statements)
+            yield Transaction(statements, await self._about_now(statements), self.is_sqlite)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
@@ -115,15 +117,28 @@ class Database:
         await self._backend.close()
 
     async def _transaction(self, statements: Statements) -> Transaction:
+        return Transaction(statements, await self._now(statements), self.is_sqlite)
+
+    async def _now(self, statements: Statements) -> datetime:
         if self._clock is not None:
-            now = self._clock.now()
-        elif self.is_sqlite:  # the library runs in this process: its clock is ours
-            now = datetime.now(UTC)
-        else:
-            now = (await statements.execute(_NOW)).scalar_one().astimezone(UTC)
-        return Transaction(statements, now, self.is_sqlite)
+            return self._clock.now()
+        if self.is_sqlite:  # the library runs in this process: its clock is ours
+            return datetime.now(UTC)
+        now: datetime = (await statements.execute(_NOW)).scalar_one().astimezone(UTC)
+        self._told = now, time.monotonic()
+        return now
+
+    async def _about_now(self, statements: Statements) -> datetime:
+        """What the database said its time was within the last minute, and what passed since, instead of asking it again."""
+        if self._told is not None:
+            said, at = self._told
+            passed = time.monotonic() - at
+            if passed < BELIEVED_SECONDS:
+                return said + timedelta(seconds=passed)
+        return await self._now(statements)
 
 
+BELIEVED_SECONDS = 60.0
 _NOW = select(func.now())
 
 

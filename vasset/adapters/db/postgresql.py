@@ -28,13 +28,18 @@ class PostgresqlBackend:
 
     def __init__(self, url: URL, *, pool_size: int) -> None:
         self._engine = _engine(url, pool_size)
+        self._glancing = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # of the same pool
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Statements]:
         async with self._engine.connect() as connection, connection.begin():
             yield connection
 
-    glance = read
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Statements]:
+        """Every statement sees its own snapshot: BEGIN and ROLLBACK would be two more round trips."""
+        async with self._glancing.connect() as connection:
+            yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Statements]:
