@@ -82,8 +82,7 @@ async def buses(cache_url: str) -> AsyncIterator[tuple[ProgressBus, ProgressBus]
         yield bus, bus
         return
     ends = [RedisProgressBus(patient(cache_url), open_subscriber(cache_url), MemoryBus()) for _ in range(2)]
-    async with ends[0], ends[1], asyncio.timeout(30):
-        await ends[1].connected.wait()
+    async with ends[0], ends[1]:
         yield ends[0], ends[1]
 
 
@@ -200,7 +199,7 @@ async def test_a_failover_costs_latency_only(tmp_path_factory: pytest.TempPathFa
         worker, gateway = (
             RedisProgressBus(open_redis(redis.url), open_subscriber(redis.url), MemoryBus()) for _ in range(2)
         )
-        async with worker, gateway, asyncio.timeout(60):
+        async with worker, gateway, asyncio.timeout(60), gateway.subscribe(["before"]):
             await gateway.connected.wait()
             await cache.set("key", b"1", ttl_seconds=600)
             await asyncio.to_thread(redis.master.kill)
@@ -227,7 +226,7 @@ async def test_a_cluster_whose_master_dies_goes_on_with_its_replica(tmp_path_fac
         worker, gateway = (
             RedisProgressBus(open_redis(redis.url), open_subscriber(redis.url), MemoryBus()) for _ in range(2)
         )
-        async with worker, gateway, asyncio.timeout(60):
+        async with worker, gateway, asyncio.timeout(60), gateway.subscribe(["before"]):
             await gateway.connected.wait()
             await asyncio.to_thread(redis.nodes[0].kill)
             tasks = [str(uuid.uuid4()) for _ in range(12)]

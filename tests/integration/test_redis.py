@@ -108,16 +108,26 @@ async def test_a_late_subscriber_learns_the_latest_frame(redis_url: str) -> None
 async def test_frames_cross_processes_in_order(redis_url: str) -> None:
     worker = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
     gateway = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
-    async with worker, gateway, asyncio.timeout(10):
-        await gateway.connected.wait()
-        async with gateway.subscribe([TASK]) as frames:
-            received = []
-            for seq in range(1, 4):
-                await worker.publish([frame(seq), frame(seq, task_id="other")])
-                received.append((await anext(frames)).seq)
-            await worker.publish([frame(4, Phase.COMPLETED)])
-            assert (await anext(frames)).is_terminal
+    async with worker, gateway, asyncio.timeout(10), gateway.subscribe([TASK]) as frames:
+        received = []
+        for seq in range(1, 4):
+            await worker.publish([frame(seq), frame(seq, task_id="other")])
+            received.append((await anext(frames)).seq)
+        await worker.publish([frame(4, Phase.COMPLETED)])
+        assert (await anext(frames)).is_terminal
     assert received == [1, 2, 3]
+
+
+async def test_who_only_publishes_reads_nothing(redis_url: str) -> None:
+    worker = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
+    async with worker, Redis.from_url(redis_url) as raw:
+        await worker.publish([frame(1)])
+        assert await raw.pubsub_numpat() == 0
+        async with worker.subscribe() as _, worker.subscribe([TASK]) as _:
+            assert await raw.pubsub_numpat() == 1
+        async with asyncio.timeout(10):
+            while await raw.pubsub_numpat() != 0:
+                await asyncio.sleep(0.01)
 
 
 async def test_the_subscription_comes_back_after_a_cut(redis_server: LocalServer, redis_url: str) -> None:
@@ -125,17 +135,16 @@ async def test_the_subscription_comes_back_after_a_cut(redis_server: LocalServer
         through = redis_url.replace(str(redis_server.port), str(proxy.port))
         gateway = RedisProgressBus(open_redis(through), open_subscriber(through), MemoryBus())
         worker = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
-        async with worker, gateway, asyncio.timeout(20):
+        async with worker, gateway, asyncio.timeout(20), gateway.subscribe([TASK]) as frames:
             await gateway.connected.wait()
             proxy.cut()
-            async with gateway.subscribe([TASK]) as frames:
-                waiting = asyncio.ensure_future(anext(frames))
-                seq = 0
-                while not waiting.done():
-                    seq += 1
-                    await worker.publish([frame(seq)])
-                    await asyncio.wait({waiting}, timeout=0.05)
-                assert (await waiting).seq <= seq
+            waiting = asyncio.ensure_future(anext(frames))
+            seq = 0
+            while not waiting.done():
+                seq += 1
+                await worker.publish([frame(seq)])
+                await asyncio.wait({waiting}, timeout=0.05)
+            assert (await waiting).seq <= seq
 
 
 async def test_publishing_into_a_dead_redis_never_raises_and_reaches_its_own_process(redis_server: LocalServer) -> None:
@@ -151,15 +160,13 @@ async def test_publishing_into_a_dead_redis_never_raises_and_reaches_its_own_pro
 
 async def test_forged_messages_on_the_channel_are_ignored(redis_url: str) -> None:
     gateway = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
-    async with gateway, Redis.from_url(redis_url) as raw, asyncio.timeout(10):
-        await gateway.connected.wait()
-        async with gateway.subscribe() as frames:
-            for forged in (b"", b"[]", b"null", b'{"seq":"x"}', b"\xff", b'{"task_id":1,"phase":"downloading"}'):
-                await raw.publish(CHANNEL + TASK, forged)
-                await raw.set(LATEST + TASK, forged, ex=60)
-                assert await gateway.latest([TASK]) == {}
-            await raw.publish(CHANNEL + TASK, encode(frame(9)))
-            assert (await anext(frames)).seq == 9
+    async with gateway, Redis.from_url(redis_url) as raw, asyncio.timeout(10), gateway.subscribe() as frames:
+        for forged in (b"", b"[]", b"null", b'{"seq":"x"}', b"\xff", b'{"task_id":1,"phase":"downloading"}'):
+            await raw.publish(CHANNEL + TASK, forged)
+            await raw.set(LATEST + TASK, forged, ex=60)
+            assert await gateway.latest([TASK]) == {}
+        await raw.publish(CHANNEL + TASK, encode(frame(9)))
+        assert (await anext(frames)).seq == 9
 
 
 async def test_a_hint_reaches_every_worker(redis_url: str) -> None:

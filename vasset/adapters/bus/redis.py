@@ -1,14 +1,16 @@
 """Progress over Redis Pub/Sub: ``progress:{task_id}``, with the latest frame of each task kept beside it.
 
 Pub/Sub is at-most-once and a slow subscriber is cut off by the server, so one connection per process reads everything as fast as
-it comes and fans out in memory (a connection per client costs 75 KiB each and the P99). The local bus applies latest-wins.
+it comes and fans out in memory (a connection per client costs 75 KiB each and the P99). The local bus applies latest-wins. It is
+open while somebody in the process subscribes: workers only publish, and would otherwise each read what all of them say.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -16,7 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from vasset.adapters.bus.codec import decode, encode
-from vasset.adapters.redis_connection import FAILURES, Subscriber
+from vasset.adapters.redis_connection import FAILURES, TIMEOUT_SECONDS, Subscriber
 from vasset.domain.ports import ProgressBus
 from vasset.domain.progress import ProgressFrame
 from vasset.usecases.end_tasks import end_tasks
@@ -29,7 +31,7 @@ RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class RedisProgressBus:
-    """``ProgressBus`` on Redis. Use as a context manager: the reader runs while it is open."""
+    """``ProgressBus`` on Redis. Use as a context manager. ``connected`` is set while the subscription stands."""
 
     def __init__(self, client: Redis | RedisCluster, subscriber: Subscriber, local: ProgressBus) -> None:
         self._client: Any = client
@@ -37,15 +39,14 @@ class RedisProgressBus:
         self._subscriber = subscriber
         self._local = local
         self._reader: asyncio.Task[None] | None = None
+        self._readers = 0
         self.connected = asyncio.Event()
 
     async def __aenter__(self) -> RedisProgressBus:
-        self._reader = asyncio.create_task(self._read_forever(), name="progress-reader")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._reader is not None:
-            await end_tasks([self._reader])
+        await self._stop_reading()
         await self._subscriber.aclose()
         await self._client.aclose()
 
@@ -87,10 +88,28 @@ class RedisProgressBus:
                 found[frame.task_id] = frame
         return found
 
-    def subscribe(
-        self, task_ids: Sequence[str] | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[ProgressFrame]]:
-        return self._local.subscribe(task_ids)
+    @asynccontextmanager
+    async def subscribe(self, task_ids: Sequence[str] | None = None) -> AsyncIterator[AsyncIterator[ProgressFrame]]:
+        """Without Redis after a second too: then it yields what this process publishes, and the rest once Redis is back."""
+        self._readers += 1
+        try:
+            if self._reader is None:
+                self._reader = asyncio.create_task(self._read_forever(), name="progress-reader")
+            async with self._local.subscribe(task_ids) as frames:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TIMEOUT_SECONDS):
+                        await self.connected.wait()
+                yield frames
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                await self._stop_reading()
+
+    async def _stop_reading(self) -> None:
+        reader, self._reader = self._reader, None
+        self.connected.clear()  # before the await: the next subscriber's reader sets it again
+        if reader is not None:
+            await end_tasks([reader])
 
     async def _read_forever(self) -> None:
         failures = 0
