@@ -69,5 +69,5 @@ async def running(
         assert isinstance(product, RunningCluster)
         async with api_client(product.url) as client:
             yield Running(product.cluster, await client.register("ann@example.test"))
-        assert await product.stop() == 0
+        assert await product.stop() == 0, "\n".join(product.log[-60:])
     await deployment.healthy()

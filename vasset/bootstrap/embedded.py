@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from vasset.bootstrap.leaving import CLOSING_SECONDS, end_within
 from vasset.bootstrap.memory import import_less, settle
 from vasset.config import Settings
 from vasset.domain.errors import Unavailable
@@ -71,6 +72,7 @@ async def _serve(settings: Settings) -> int:
                 settle()
                 gc.enable()
                 await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+            end_within(settings.drain_seconds + CLOSING_SECONDS)
             platform.draining = True
             await platform.downloader.drain()
             server.stop()

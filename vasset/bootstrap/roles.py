@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from vasset.bootstrap.leaving import CLOSING_SECONDS, end_within
 from vasset.bootstrap.memory import import_less, settle
 from vasset.config import Settings
 
@@ -50,6 +51,7 @@ async def _gateway(settings: Settings) -> int:
                 _say(f"V-Asset gateway is ready on {url_of(listener)}")
                 settle()
                 await _first(stopping.wait(), serving)
+            end_within(settings.leave_seconds + settings.drain_seconds + CLOSING_SECONDS)
             role.draining = True
             await asyncio.sleep(settings.leave_seconds)
             server.stop()
@@ -90,6 +92,7 @@ async def _service(name: str, settings: Settings) -> int:
                 )
                 settle()
                 await stopping.wait()
+                end_within(settings.drain_seconds + CLOSING_SECONDS)
                 role.draining = True
                 health.cancel()
                 await server.set_ready(False)
