@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -14,8 +15,9 @@ from vasset.adapters.db.outbox import SqlOutbox
 from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tables import download_history, idempotency_keys, outbox, quota_ledger, tasks
 from vasset.adapters.db.tasks import SqlTaskStore
-from vasset.domain.download import Intent, Mode, TaskFailure, TaskStatus
+from vasset.domain.download import Intent, Mode, Submission, TaskFailure, TaskStatus
 from vasset.domain.errors import IdempotencyMismatch, IllegalTransition, NotFound, QuotaExceeded, TooManyTasks
+from vasset.domain.media import Container
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
@@ -44,6 +46,19 @@ async def balance(database: Database) -> tuple[int, int]:
         await count(database, quota_ledger, quota_ledger.c.kind == "debit"),
         await count(database, quota_ledger, quota_ledger.c.kind == "refund"),
     )
+
+
+async def test_everything_that_was_asked_for_is_kept(store: SqlTaskStore, user_id: int) -> None:
+    """No field at its default, so that one which a statement forgets is seen."""
+    asked = Submission(
+        user_id, "https://videos.example/watch?v=2", Mode.ARCHIVE, "720p", Container.WEBM,
+        title="T", duration_seconds=1.5, with_subtitles=False,
+    )  # fmt: skip
+    defaults = {field.name: field.default for field in dataclasses.fields(Submission)}
+    assert not [name for name, default in defaults.items() if getattr(asked, name) == default], "give it another value"
+    submitted = await store.submit(asked, role=Role.FREE, idempotency_key=None)
+    kept = await store.get(submitted.task.id, user_id=user_id)
+    assert {name: getattr(kept, name) for name in defaults} == dataclasses.asdict(asked)
 
 
 async def test_one_submission_writes_quota_history_task_and_wake_up(

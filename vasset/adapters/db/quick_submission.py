@@ -52,9 +52,9 @@ WITH room AS (
   INSERT INTO download_history (task_id, user_id, url, mode, title, duration_seconds, status, removing, created_at)
   SELECT $1::text, $2::bigint, $3::text, $4::text, $5::text, $6::float, 'queued', false, $9::timestamptz FROM room RETURNING id
 ), queued AS (
-  INSERT INTO tasks (id, history_id, user_id, url, mode, title, duration_seconds, quality, container, status, phase, intent,
+  INSERT INTO tasks (id, history_id, user_id, url, mode, title, duration_seconds, quality, container, with_subtitles, status, phase, intent,
     attempt, fence, woken_at, debits, quota_day, downloaded_bytes, created_at, updated_at)
-  SELECT $1::text, id, $2::bigint, $3::text, $4::text, $5::text, $6::float, $7::text, $8::text, 'queued', 'queued', $14::text,
+  SELECT $1::text, id, $2::bigint, $3::text, $4::text, $5::text, $6::float, $7::text, $8::text, $15::boolean, 'queued', 'queued', $14::text,
     0, 0, $9::timestamptz, 1, $10::date, 0, $9::timestamptz, $9::timestamptz FROM kept RETURNING history_id
 ), counted AS (
   INSERT INTO quota_ledger (user_id, task_id, kind, n, day, created_at)
@@ -102,7 +102,7 @@ async def _add(
     history_id = await connection.fetchval(
         ADD, task.id, task.user_id, task.url, str(task.mode), task.title, task.duration_seconds, task.quality,
         str(task.container), task.created_at, day, max_unfinished, wake_up_key(task.mode),
-        orjson.dumps(body_of(task, task.url)).decode(), str(Intent.GO_ON),
+        orjson.dumps(body_of(task, task.url)).decode(), str(Intent.GO_ON), task.with_subtitles,
     )  # fmt: skip
     return None if history_id is None else replace(task, history_id=history_id)
 
@@ -124,4 +124,5 @@ def _task(submission: Submission, task_id: str, now: datetime) -> Task:
         updated_at=now.astimezone(UTC),
         title=None if submission.title is None else storable(submission.title),
         duration_seconds=submission.duration_seconds,
+        with_subtitles=submission.with_subtitles,
     )
