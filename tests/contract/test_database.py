@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,27 @@ async def test_a_glance_waits_for_no_transaction_of_its_own_and_knows_the_databa
                 assert moments[0] == moments[1]
     finally:
         await database.close()
+
+
+async def test_this_process_may_have_a_wrong_clock(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL the server's counts, asked for once a minute. (SQLite runs in this process: there is no other clock.)"""
+    database = open_database(database_url)
+    try:
+        truth = datetime.now(UTC)
+        with monkeypatch.context() as patched:
+            patched.setattr("vasset.adapters.db.database.datetime", WrongClock)
+            for _ in range(2):
+                async with database.write() as transaction:
+                    off = abs((transaction.now - truth).total_seconds())
+                    assert off > 3000 if database.is_sqlite else off < 5
+    finally:
+        await database.close()
+
+
+class WrongClock(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> WrongClock:
+        return super().now(tz) - timedelta(hours=1)
 
 
 async def test_a_database_that_is_not_there_is_a_dependency_that_is_down() -> None:

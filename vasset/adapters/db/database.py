@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """An open transaction and the one time that everything in it happens at (the database's clock)."""
+    """An open transaction and the one time that everything in it happens at (by the database's clock)."""
 
     statements: Statements
     now: datetime
@@ -62,13 +62,13 @@ class Database:
 
     @asynccontextmanager
     async def glance(self) -> AsyncIterator[Transaction]:
-        """A few rows by an index; await nothing else inside. Its ``now`` may be a few milliseconds from the database's.
+        """A few rows by an index; await nothing else inside.
 
         On SQLite it runs on the event loop: such rows are 20 µs away in memory, while another thread costs more than that, and much more
         under load. Searches and sums belong into :meth:`read`, where they delay nobody.
         """
         async with translated(), self._backend.glance() as statements:
-            yield Transaction(statements, await self._about_now(statements), self.is_sqlite)
+            yield await self._transaction(statements)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
@@ -120,26 +120,27 @@ class Database:
         return Transaction(statements, await self._now(statements), self.is_sqlite)
 
     async def _now(self, statements: Statements) -> datetime:
+        """The database's time, asked for once a minute: another round trip in every transaction would be a fifth of its price.
+
+        What it said and what passed since is off by the way of that one answer and a minute's drift: milliseconds, where leases
+        and retries count seconds.
+        """
         if self._clock is not None:
             return self._clock.now()
         if self.is_sqlite:  # the library runs in this process: its clock is ours
             return datetime.now(UTC)
-        now: datetime = (await statements.execute(_NOW)).scalar_one().astimezone(UTC)
-        self._told = now, time.monotonic()
-        return now
-
-    async def _about_now(self, statements: Statements) -> datetime:
-        """What the database said its time was within the last minute, and what passed since, instead of asking it again."""
         if self._told is not None:
             said, at = self._told
             passed = time.monotonic() - at
             if passed < BELIEVED_SECONDS:
                 return said + timedelta(seconds=passed)
-        return await self._now(statements)
+        now: datetime = (await statements.execute(_NOW)).scalar_one().astimezone(UTC)
+        self._told = now, time.monotonic()
+        return now
 
 
 BELIEVED_SECONDS = 60.0
-_NOW = select(func.now())
+_NOW = select(func.clock_timestamp())
 
 
 def open_database(url: str, *, pool_size: int = 20, clock: Clock | None = None) -> Database:
