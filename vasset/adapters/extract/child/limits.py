@@ -13,9 +13,8 @@ SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 SET_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
 DESCRIPTORS = 512
 PROCESS_MARGIN = 512
-NICENESS = (
-    5  # a third of the server's share when processors are short: people wait for answers, downloads for their turn
-)
+NICENESS = 5
+"""A third of the server's share when processors are short: people wait for answers, downloads for their turn."""
 
 
 def become_subreaper() -> None:
