@@ -91,7 +91,7 @@ class User:
         while budget.take():
             if (task := await self._begin()) is not None:
                 await self.follow(*task)
-            if self.chance.random() < 0.1:
+            if self.chance.random() < 0.3:  # more often than any client: K14 waits six seconds for one
                 await self._refresh()
 
     # --- one download ---
