@@ -13,13 +13,14 @@ import pytest
     ("hang", "named"),
     [
         pytest.param("await swallow()", "in swallow", id="a task that does not let itself be cancelled"),
+        pytest.param("async with left(): pass", "in left", id="a context that does not end"),
         pytest.param("block()", "in block", id="a blocked event loop"),
         pytest.param("await asyncio.to_thread(block)", "in block", id="a thread"),
     ],
 )
 async def test_what_hangs_is_named_and_the_process_ends(hang: str, named: str) -> None:
     program = textwrap.dedent(f"""
-        import asyncio, time
+        import asyncio, contextlib, time
         from vasset.bootstrap.leaving import end_within
 
         async def swallow():
@@ -28,6 +29,11 @@ async def test_what_hangs_is_named_and_the_process_ends(hang: str, named: str) -
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
                     pass
+
+        @contextlib.asynccontextmanager
+        async def left():
+            yield
+            await asyncio.Event().wait()
 
         def block():
             time.sleep(60)

@@ -210,3 +210,28 @@ async def test_what_was_confirmed_survives_kill_9_of_the_broker(tmp_path: Path) 
         await after.close()
     finally:
         server.stop()
+
+
+async def test_a_connection_attempt_that_was_given_up_leaves_nothing_behind() -> None:
+    """aio-pika's reconnecting task swallows cancellation until its connection is closed: the process would never end."""
+    connected = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    before = asyncio.all_tasks()
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        queue = RabbitQueue(f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        asking = asyncio.create_task(queue.ping())
+        await asyncio.wait_for(connected.wait(), 10)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await queue.close()
+    async with asyncio.timeout(10):
+        while left := {task for task in asyncio.all_tasks() - before if not task.done()}:
+            for task in left:  # as the end of the process does, once
+                task.cancel()
+            await asyncio.wait(left)

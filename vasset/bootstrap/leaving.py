@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
+import inspect
 import os
 import sys
 import threading
@@ -40,6 +42,14 @@ def _give_up(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
 def _awaiting(task: asyncio.Task[Any]) -> Iterator[str]:
     """Where each coroutine of the chain waits, the outermost first; ``Task.print_stack`` knows only that one."""
     waiting: Any = task.get_coro()
-    while (frame := getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)) is not None:
-        yield f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}\n'
-        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    while waiting is not None:
+        if type(waiting).__name__ in {"async_generator_asend", "async_generator_athrow", "anext_awaitable"}:
+            waiting = next((one for one in gc.get_referents(waiting) if inspect.isasyncgen(one)), None)
+        frame = next((found for name in _FRAMES if (found := getattr(waiting, name, None)) is not None), None)
+        if frame is not None:
+            yield f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}\n'
+        waiting = next((found for name in _AWAITED if (found := getattr(waiting, name, None)) is not None), None)
+
+
+_FRAMES = ("cr_frame", "gi_frame", "ag_frame")
+_AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")

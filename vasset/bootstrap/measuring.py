@@ -13,6 +13,7 @@ from vasset.domain.ports import Outbox, TaskQueue, TaskStore
 from vasset.telemetry.machine import Machine
 from vasset.telemetry.metrics import Metrics
 from vasset.telemetry.sampling import sample_forever
+from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.run_download import Ended, RunDownload
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ async def sampling_quota(usage: Callable[[], Awaitable[float]]) -> AsyncIterator
     try:
         yield
     finally:
-        sampling.cancel()
-        await asyncio.gather(sampling, return_exceptions=True)
+        await end_tasks([sampling])
 
 
 @asynccontextmanager
@@ -82,5 +82,4 @@ async def measuring(
     try:
         yield
     finally:
-        sampling.cancel()
-        await asyncio.gather(sampling, return_exceptions=True)
+        await end_tasks([sampling])

@@ -13,7 +13,7 @@ from typing import Any
 AGAIN_SECONDS = 0.5
 
 
-async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def end_tasks(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel, wait, and cancel again whoever swallowed it. What a task raised is dropped, except by being cancelled ourselves."""
     pending = set(tasks)
     while pending:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from vasset.domain.download import Lease
 from vasset.domain.errors import Unavailable
 from vasset.domain.ports import TaskStore
+from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.run_download import Ended, RunDownload
 from vasset.worker.admission import Admission
 from vasset.worker.slots import Slots
@@ -128,9 +129,7 @@ class Pool:
         running = [task for _, task in self._runs.values()]
         if running:
             _, late = await asyncio.wait(running, timeout=seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end_tasks(late)
 
     async def _fill(self) -> bool:
         """Claim while slots are free; True when it stopped for another reason than an empty queue."""

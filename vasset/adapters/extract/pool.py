@@ -20,6 +20,7 @@ import structlog
 
 from vasset.adapters.extract.nursery import ChildLink, Nursery, NurserySettings, crashed
 from vasset.domain.errors import ExtractionFailed, Overloaded
+from vasset.usecases.end_tasks import end_tasks
 
 log = structlog.get_logger(__name__)
 
@@ -129,9 +130,7 @@ class ChildPool:
         if self._rest is not None:
             self._rest.cancel()
         self._send_home(lambda _: True)
-        for retirement in list(self._retired):
-            retirement.cancel()
-        await asyncio.gather(*self._retired, return_exceptions=True)
+        await end_tasks(self._retired)
         async with self._starting:
             if self._nursery is not None:
                 await self._nursery.stop()

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import aio_pika
 import structlog
-from aio_pika import DeliveryMode, Message
+from aio_pika import DeliveryMode, Message, RobustConnection
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractRobustConnection
+from aio_pika.connection import make_url
 from aio_pika.exceptions import AMQPError
 
 from vasset.adapters.queue import topology
@@ -194,11 +194,11 @@ class RabbitQueue:
                 return connection
             await _close_quietly(connection)
             self._connection = self._channel = self._exchange = None
+        opened = RobustConnection(make_url(self._url, heartbeat=HEARTBEAT_SECONDS, fail_fast="1"))
+        # Ours before it connects: until it is closed its reconnecting task survives every cancellation, and the process with it.
+        self._connection = opened
         try:
-            opened = await aio_pika.connect_robust(
-                self._url, timeout=CONNECT_TIMEOUT_SECONDS, heartbeat=HEARTBEAT_SECONDS, fail_fast="1"
-            )
-            self._connection = opened
+            await opened.connect(timeout=CONNECT_TIMEOUT_SECONDS)
             async with opened.channel() as channel:
                 await topology.declare(channel)
         except FAILURES as error:

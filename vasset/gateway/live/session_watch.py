@@ -8,6 +8,7 @@ from collections.abc import Callable
 from vasset.domain.errors import NotFound, Unauthenticated, Unavailable, VAssetError
 from vasset.domain.ports import Authority
 from vasset.domain.user import Identity
+from vasset.usecases.end_tasks import end_tasks
 
 
 class SessionWatch:
@@ -37,8 +38,7 @@ class SessionWatch:
 
     async def close(self) -> None:
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await end_tasks([self._running])
             self._running = None
 
     async def _rounds(self) -> None:

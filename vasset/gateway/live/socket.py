@@ -21,6 +21,7 @@ from vasset.gateway.live.session_watch import SessionWatch
 from vasset.gateway.live.watcher import Watcher
 from vasset.gateway.shapes import frame_shape
 from vasset.gateway.tickets import Bearer, Tickets
+from vasset.usecases.end_tasks import end_tasks
 
 PROTOCOL = "vasset.v1"
 TICKET_PREFIX = "ticket."
@@ -110,9 +111,7 @@ class _Conversation:
             forget()
             if expiry is not None:
                 expiry.cancel()
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await end_tasks(workers)
         if code:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(1.0):

@@ -14,6 +14,7 @@ from vasset.domain.errors import ExtractionFailed, InvalidInput, Unavailable
 from vasset.domain.media import MediaInfo
 from vasset.domain.ports import Breaker, Cache, Clock, Extractor
 from vasset.domain.user import Identity
+from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.run_download import UPSTREAM_EXTRACTION_FAULTS
 
 MAX_PLAYLIST_PAGE = 10_000
@@ -66,10 +67,7 @@ class ParserService:
 
     async def close(self) -> None:
         """Stop the readings nobody can wait for any more."""
-        readings = list(self._reading.values())
-        for reading in readings:
-            reading.cancel()
-        await asyncio.gather(*readings, return_exceptions=True)
+        await end_tasks(self._reading.values())
 
     async def _read(self, canonical: str, playlist_page: int) -> MediaInfo:
         circuit = f"{urlsplit(canonical).hostname or 'unknown'}|direct"
