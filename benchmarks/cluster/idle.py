@@ -26,6 +26,9 @@ def measure(measured: Measured, *, rounds: int) -> list[Figure]:
         figures.append(Figure(f"{name}: idle memory", "MiB", (own,), 90.0))
         if children:
             figures.append(Figure(f"{name}: idle memory of its warm children", "MiB", (children,)))
+        note = "pages that several processes share counted once in all"
+        figures.append(Figure(f"{name}: idle memory it adds to the machine, children included", "MiB",
+                              (measured.unshared_mib([name]),), note=note))  # fmt: skip
         figures.append(Figure(f"{name}: start until ready", "s", tuple(ready[name]), 2.5))
     return figures
 
