@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.faults.conftest import Stage, assert_completed
 from tests.support.lying_origin import held, held_page, honest
 
@@ -81,3 +83,27 @@ async def test_killed_while_merging(stage: Stage) -> None:
         await user.reached(accepted["task_id"], {"merging"})
         await server.kill()
     await completes_after_restart(stage, accepted["task_id"], None)
+
+
+async def test_killed_while_postprocessing(stage: Stage) -> None:
+    stage.origin.routes["/v.mp4"] = honest(stage.media.read("progressive.mp4"))
+    async with stage.running(held_ffmpeg=True) as (server, user):
+        accepted = await user.submit(stage.show("/v.mp4"), format="mp3")
+        await user.reached(accepted["task_id"], {"postprocessing", "merging"})
+        await server.kill()
+    await completes_after_restart(stage, accepted["task_id"], None)
+    assert [path.suffix for path in stage.finished_files()] == [".mp3"]
+
+
+@pytest.mark.parametrize("place", ["K10:1", "K11:1"], ids=["published and not recorded", "recorded and not told"])
+async def test_killed_while_finalizing(stage: Stage, place: str) -> None:
+    """The file is in place and the row does not say so yet, or says so and nobody was told: one file, one unit of quota."""
+    body = stage.media.read("progressive.mp4")
+    stage.origin.routes["/v.mp4"] = honest(body)
+    async with stage.running(kill_at=place) as (server, user):
+        accepted = await user.submit(stage.show("/v.mp4"))
+        async with asyncio.timeout(60):
+            while not stage.finished_files():
+                await asyncio.sleep(0.01)
+        await server.kill()
+    await completes_after_restart(stage, accepted["task_id"], body)
