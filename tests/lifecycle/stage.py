@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.support.api_client import PASSWORD
+from tests.support.api_client import Answer as Reply
 from tests.support.deployments import Deployment
 from tests.support.lifecycle_model import Frame, Site
 from tests.support.lying_origin import Answer, Asked, Behaviour, LyingOrigin, held, honest, running_lying_origin
@@ -25,19 +26,6 @@ from tests.support.lying_origin import Answer, Asked, Behaviour, LyingOrigin, he
 DAILY_LIMIT = 3
 WAIT_SECONDS = 40.0
 FIRST_BYTES = 20_000
-
-
-@dataclass
-class Reply:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    json: dict[str, Any]
-
-    @property
-    def data(self) -> Any:
-        assert self.json.get("code") == 0, self.json
-        return self.json["data"]
 
 
 @dataclass
