@@ -20,6 +20,11 @@ struct Readers {
 impl Readers {
     /// Adds one task that reads over `connections` connections.
     fn add(&mut self, limiter: TaskLimiter, connections: usize) {
+        self.add_slow(limiter, connections, Duration::from_micros(200));
+    }
+
+    /// Adds one task whose connections need `turn` for what they were granted before they ask again.
+    fn add_slow(&mut self, limiter: TaskLimiter, connections: usize, turn: Duration) {
         let count = Arc::new(AtomicU64::new(0));
         for _ in 0..connections {
             let (limiter, count) = (limiter.clone(), Arc::clone(&count));
@@ -27,7 +32,7 @@ impl Readers {
                 loop {
                     let granted = limiter.take(CHUNK).await;
                     count.fetch_add(granted as u64, Ordering::Relaxed);
-                    sleep(Duration::from_micros(200)).await;
+                    sleep(turn).await;
                 }
             });
         }
@@ -112,6 +117,24 @@ async fn equal_tasks_get_equal_shares_however_many_connections_they_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_connection_is_worth_as_much_as_eight_however_long_its_turns_take() {
+    for turn_milliseconds in [1, 10, 20, 35, 60, 90] {
+        let limits = RateLimits::new();
+        limits.set_global(Some(16_000_000));
+        let turn = Duration::from_millis(turn_milliseconds);
+        let mut readers = Readers::default();
+        readers.add_slow(limits.task("origin", None, 1), 1, turn);
+        for _ in 0..7 {
+            readers.add_slow(limits.task("origin", None, 1), 8, turn);
+        }
+        readers.run(1).await;
+        let bytes = readers.run(5).await;
+        assert_within(bytes[0], 10e6, 0.1);
+        assert_within(bytes.iter().sum(), 80e6, 0.02);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_hundred_tasks_share_fairly() {
     let limits = RateLimits::new();
     limits.set_global(Some(20_000_000));
@@ -152,6 +175,20 @@ async fn an_idle_or_limited_task_leaves_its_share_to_the_others_and_hoards_nothi
     held_back.set_rate(None);
     let bytes = readers.run(5).await;
     assert_within(bytes[0] / bytes[1], 1.0, 0.05);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_comes_back_after_seconds_makes_up_for_a_quarter_of_one_at_most() {
+    let limits = RateLimits::new();
+    limits.set_global(Some(10_000_000));
+    let returning = limits.task("origin", None, 1);
+    returning.take(CHUNK).await;
+    let mut readers = Readers::default();
+    readers.add(limits.task("origin", None, 1), 4);
+    readers.run(3).await;
+    readers.add(returning, 1);
+    let bytes = readers.run(1).await;
+    assert!((5e6..=5e6 + 1.25e6).contains(&bytes[1]), "{bytes:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,6 +233,34 @@ async fn without_limits_everything_is_granted_without_waiting() {
     }
     assert_eq!(started.elapsed(), Duration::ZERO);
     assert!(limiter.on_host("elsewhere").is_limited());
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_reads_of_one_connection_cost_its_task_nothing() {
+    let limits = RateLimits::new();
+    limits.set_global(Some(16_000_000));
+    let (limiter, read) = (limits.task("origin", None, 1), Arc::new(AtomicU64::new(0)));
+    let mut readers = Readers::default();
+    for _ in 0..7 {
+        readers.add(limits.task("origin", None, 1), 8);
+    }
+    readers.tasks.spawn({
+        let read = Arc::clone(&read);
+        async move {
+            loop {
+                let granted = limiter.take(CHUNK).await;
+                sleep(Duration::from_millis(30)).await;
+                let received = granted.min(60_000);
+                limiter.refund(granted - received);
+                read.fetch_add(received as u64, Ordering::Relaxed);
+            }
+        }
+    });
+    readers.counts.push(read);
+    readers.run(1).await;
+    let bytes = readers.run(5).await;
+    assert_within(bytes[7], 10e6, 0.1);
+    assert_within(bytes.iter().sum(), 80e6, 0.02);
 }
 
 #[tokio::test(start_paused = true)]

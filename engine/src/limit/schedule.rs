@@ -4,6 +4,11 @@
 //! (Goyal, Vin and Cheng, 1996). A task that was idle or held back by its own limit starts at the current virtual time:
 //! it has no claim on what it did not use. A rejected alternative, one shared bucket with waiters in order of arrival,
 //! gives a task with eight connections eight shares.
+//!
+//! A task with one connection does not wait while it reads, hashes and writes what it was granted, and whoever has seven
+//! more connections is served meanwhile. Taking that for idleness cost such a task a third of its share as soon as a
+//! read took longer than a round. So what was missed between two requests is made up for, in a larger grant, as far
+//! as it was missed lately.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,6 +24,10 @@ const VIRTUAL_SCALE: u128 = 1 << 16;
 /// With many tasks waiting a grant is split between them, down to this size.
 const SMALLEST_SHARE: u64 = 16 * 1024;
 
+/// What a task missed between two requests is made up for when it is between this old and twice as old. Long enough for
+/// a slow read or a request to an origin far away, and far too short for an idle task to hoard.
+const MEMORY_NS: u64 = 125_000_000;
+
 /// Identifies a task.
 pub(super) type TaskId = u64;
 
@@ -30,6 +39,8 @@ struct Task {
     weight: u32,
     bucket: Option<Bucket>,
     virtual_time: u128,
+    /// How far it was behind when it asked.
+    lateness: u128,
     lanes: u32,
 }
 
@@ -56,15 +67,32 @@ pub(super) struct Schedule {
     lanes: HashMap<LaneId, Lane>,
     waiting: Vec<LaneId>,
     virtual_time: u128,
+    past: Past,
     next_id: u64,
+}
+
+/// The virtual time of a moment that is at least [`MEMORY_NS`] ago, and of a later one that will take its place.
+#[derive(Debug, Default)]
+struct Past {
+    virtual_time: u128,
+    next: (u64, u128),
+}
+
+impl Past {
+    fn pass(&mut self, now_ns: u64, virtual_time: u128) {
+        if now_ns.saturating_sub(self.next.0) >= MEMORY_NS {
+            self.virtual_time = self.next.1;
+            self.next = (now_ns, virtual_time);
+        }
+    }
 }
 
 impl Schedule {
     pub(super) fn add_task(&mut self, bytes_per_second: Option<u64>, weight: u32, now_ns: u64) -> TaskId {
         self.next_id += 1;
         let bucket = bytes_per_second.map(|rate| Bucket::new(rate, now_ns));
-        self.tasks
-            .insert(self.next_id, Task { weight: weight.max(1), bucket, virtual_time: self.virtual_time, lanes: 0 });
+        let virtual_time = self.virtual_time;
+        self.tasks.insert(self.next_id, Task { weight: weight.max(1), bucket, virtual_time, lateness: 0, lanes: 0 });
         self.next_id
     }
 
@@ -121,11 +149,15 @@ impl Schedule {
 
     pub(super) fn enqueue(&mut self, lane: LaneId, want: u64) -> oneshot::Receiver<u64> {
         let (granted, receiver) = oneshot::channel();
-        if let Some(queue) = self.lanes.get_mut(&lane).map(|lane| &mut lane.waiters) {
-            if queue.is_empty() {
+        if let Some(Lane { task, waiters, .. }) = self.lanes.get_mut(&lane) {
+            if waiters.is_empty() {
                 self.waiting.push(lane);
             }
-            queue.push_back(Waiter { want, granted });
+            waiters.push_back(Waiter { want, granted });
+            if let Some(task) = self.tasks.get_mut(task) {
+                let behind_since = task.virtual_time.max(self.past.virtual_time);
+                task.lateness = self.virtual_time.saturating_sub(behind_since);
+            }
         }
         receiver
     }
@@ -151,6 +183,7 @@ impl Schedule {
 
     /// Grants everything that may be granted now and says when to come back; `None` when nobody waits.
     pub(super) fn dispatch(&mut self, now_ns: u64) -> Option<u64> {
+        self.past.pass(now_ns, self.virtual_time);
         loop {
             self.drop_abandoned();
             let mut earliest: Option<u64> = None;
@@ -160,7 +193,9 @@ impl Schedule {
                 let ready = self.ready_at_ns(lane);
                 earliest = Some(earliest.map_or(ready, |earliest| earliest.min(ready)));
                 if ready <= now_ns {
-                    let start = self.tasks[&lane.task].virtual_time.max(self.virtual_time);
+                    let task = &self.tasks[&lane.task];
+                    // Not what it was refused by its own limit while it waited, only what it missed before it asked.
+                    let start = task.virtual_time.max(self.virtual_time.saturating_sub(task.lateness));
                     if best.is_none_or(|(least, _)| start < least) {
                         best = Some((start, *id));
                     }
@@ -174,7 +209,7 @@ impl Schedule {
     }
 
     fn grant(&mut self, id: LaneId, start: u128, now_ns: u64) {
-        let share = self.largest_grant(&self.lanes[&id]);
+        let share = self.largest_grant(&self.lanes[&id], self.virtual_time.saturating_sub(start));
         let Some(lane) = self.lanes.get_mut(&id) else {
             return;
         };
@@ -190,7 +225,7 @@ impl Schedule {
         if waiter.granted.send(bytes).is_err() {
             return;
         }
-        self.virtual_time = start;
+        self.virtual_time = self.virtual_time.max(start);
         let host = self.hosts.get_mut(&lane.host);
         let Some(task) = self.tasks.get_mut(&lane.task) else {
             return;
@@ -211,10 +246,16 @@ impl Schedule {
         self.buckets(lane).map(Bucket::ready_at_ns).max().unwrap_or(0)
     }
 
-    fn largest_grant(&self, lane: &Lane) -> u64 {
+    /// A part of a quantum, and all of it for a task that is far enough behind.
+    fn largest_grant(&self, lane: &Lane, behind: u128) -> u64 {
         let waiting = self.waiting.len().max(1) as u64;
+        let weight = self.tasks.get(&lane.task).map_or(1, |task| task.weight);
+        let missed = u64::try_from(behind * u128::from(weight) / VIRTUAL_SCALE).unwrap_or(u64::MAX);
         self.buckets(lane)
-            .map(|bucket| (bucket.quantum() / waiting).max(bucket.quantum().min(SMALLEST_SHARE)))
+            .map(|bucket| {
+                let quantum = bucket.quantum();
+                (quantum / waiting).max(quantum.min(SMALLEST_SHARE)).saturating_add(missed).min(quantum)
+            })
             .min()
             .unwrap_or(u64::MAX)
     }
