@@ -462,14 +462,14 @@ impl Job<'_> {
     }
 }
 
-/// The proofs to believe: all of them in the boot that wrote them, except that the last one is looked at; after
-/// another boot only those whose bytes still hash to them.
+/// The proofs to believe: all of them in the boot that wrote them, except that the last one is looked at; in doubt only
+/// those whose bytes still hash to them.
 fn confirm(part: &PartFile, recovered: &Recovered) -> Result<Vec<Option<Proof>>> {
     let mut proofs = recovered.proofs.clone();
     let total = recovered.identity.total;
     let last = proofs.iter().rposition(Option::is_some);
     for (group, proof) in proofs.iter_mut().enumerate() {
-        let is_doubted = proof.is_some() && (recovered.is_other_boot || Some(group) == last);
+        let is_doubted = proof.is_some() && (recovered.is_doubtful || Some(group) == last);
         if is_doubted && prove(part, recovered.identity.proof_kind, group as u32, total)? != *proof {
             *proof = None;
         }

@@ -1,12 +1,14 @@
 //! `<target>.part.j`: which groups of the part file are on disk, and what they hash to.
 //!
-//! A 4 KiB header names the file's version (length, validator), the part file (device, inode) and the boot; records
-//! follow, each with its own checksum, appended only after the bytes they speak of were written. Nothing is synced on
-//! the way: in the same boot the page cache survives a killed process, and after another boot every claimed group is
-//! hashed again and dropped if it differs. A torn tail is cut off at the first record that does not check.
+//! A 4 KiB header names the file's version (length, validator), the part file (device, inode, when it was made) and the
+//! boot; records follow, each with its own checksum, appended only after the bytes they speak of were written. Nothing is
+//! synced on the way: in the same boot the page cache survives a killed process, and after another boot every claimed
+//! group is hashed again and dropped if it differs. So is it where a file system does not tell when a file was made:
+//! inode numbers are used again, and a stranger's bytes would be taken for ours. A torn tail is cut off at the first
+//! record that does not check.
 //!
 //! ```text
-//! header  magic 8 · version 4 · proof kind 4 · boot 16 · device 8 · inode 8 · total 8 · group 8 · URL hash 32
+//! header  magic 8 · version 4 · proof kind 4 · boot 16 · device 8 · inode 8 · made 8 · total 8 · group 8 · URL hash 32
 //!         · etag length 2 + bytes · last-modified length 2 + bytes · zeros … · crc32 of all before, at 4092
 //! record  first group 4 · count 4 · proofs 32 × count · crc32 of all before 4
 //! ```
@@ -22,10 +24,10 @@ use crate::error::{Error, Result};
 use crate::faultpoint::disk;
 use crate::hash::{GROUP_BYTES, Proof, ProofKind};
 use crate::plan::{MAX_BYTES, group_count};
-use crate::sink::{PartFile, with_suffix};
+use crate::sink::{FileIdentity, PartFile, with_suffix};
 
 const MAGIC: &[u8; 8] = b"VASSETJ\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 4096;
 /// Longest validator kept; a longer one counts as none.
 pub const LONGEST_VALIDATOR_BYTES: usize = 1024;
@@ -52,8 +54,9 @@ pub struct Recovered {
     pub identity: Identity,
     /// Proof per group that the journal claims is on disk.
     pub proofs: Vec<Option<Proof>>,
-    /// Whether the machine was started anew since, so that unsynced bytes may be gone.
-    pub is_other_boot: bool,
+    /// Whether the bytes have to be looked at: the machine was started anew since, so that unsynced ones may be gone, or
+    /// nobody can tell whether this is the same part file.
+    pub is_doubtful: bool,
 }
 
 /// The open journal of one part file; the part file's lock covers it.
@@ -93,9 +96,9 @@ impl Journal {
         }
         let decoded = decode(&bytes, part.length()?);
         let recovered = match decoded {
-            Some((header, proofs, end)) if (header.device, header.inode) == part.identity()? => {
-                let recovered =
-                    Recovered { identity: header.identity, proofs, is_other_boot: header.boot != boot_id() };
+            Some((header, proofs, end)) if header.part == part.identity()? => {
+                let is_doubtful = header.boot != boot_id() || header.part.made_at_ns == 0;
+                let recovered = Recovered { identity: header.identity, proofs, is_doubtful };
                 return Ok((Self { file, path, end: end as u64 }, Some(recovered)));
             }
             _ => None,
@@ -105,8 +108,7 @@ impl Journal {
 
     /// Starts the journal anew for this version of the file.
     pub fn begin(&mut self, part: &PartFile, identity: &Identity) -> Result<()> {
-        let (device, inode) = part.identity()?;
-        let header = Header { boot: boot_id(), device, inode, identity: identity.clone() };
+        let header = Header { boot: boot_id(), part: part.identity()?, identity: identity.clone() };
         let emptied = disk().and_then(|()| self.file.set_len(0));
         emptied.map_err(|cause| self.failed("empty the journal", &cause))?;
         let begun = disk().and_then(|()| self.file.write_all_at(&header.encode(), 0));
@@ -158,8 +160,7 @@ pub fn discard(target: &Path) {
 #[derive(Debug, PartialEq, Eq)]
 struct Header {
     boot: [u8; 16],
-    device: u64,
-    inode: u64,
+    part: FileIdentity,
     identity: Identity,
 }
 
@@ -174,7 +175,8 @@ impl Header {
         };
         bytes.extend_from_slice(&kind.to_le_bytes());
         bytes.extend_from_slice(&self.boot);
-        for number in [self.device, self.inode, self.identity.total, GROUP_BYTES] {
+        let FileIdentity { device, inode, made_at_ns } = self.part;
+        for number in [device, inode, made_at_ns, self.identity.total, GROUP_BYTES] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&self.identity.url_hash);
@@ -205,13 +207,14 @@ impl Header {
             _ => return None,
         };
         let boot = reader.take(16)?.try_into().ok()?;
-        let (device, inode, total, group) = (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
+        let part = FileIdentity { device: reader.u64()?, inode: reader.u64()?, made_at_ns: reader.u64()? };
+        let (total, group) = (reader.u64()?, reader.u64()?);
         if group != GROUP_BYTES || total > MAX_BYTES {
             return None;
         }
         let url_hash = reader.take(32)?.try_into().ok()?;
         let (etag, last_modified) = (reader.text()?, reader.text()?);
-        Some(Self { boot, device, inode, identity: Identity { total, etag, last_modified, proof_kind, url_hash } })
+        Some(Self { boot, part, identity: Identity { total, etag, last_modified, proof_kind, url_hash } })
     }
 }
 
@@ -300,6 +303,8 @@ pub fn decode_any(bytes: &[u8], on_disk: u64) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const PART: FileIdentity = FileIdentity { device: 2, inode: 3, made_at_ns: 4 };
+
     fn identity(total: u64) -> Identity {
         Identity {
             total,
@@ -342,7 +347,7 @@ mod tests {
         let recovered = journal_of(&target).2.unwrap();
         assert_eq!(recovered.identity, identity(10 * GROUP_BYTES));
         assert_eq!(recovered.proofs, [None, None, Some([1; 32]), Some([2; 32]), None, Some([3; 32])]);
-        assert!(!recovered.is_other_boot);
+        assert!(!recovered.is_doubtful);
     }
 
     #[test]
@@ -377,6 +382,21 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_of_an_earlier_file_with_the_same_inode_counts_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a");
+        let (part, mut journal, _) = journal_of(&target);
+        journal.begin(&part, &identity(GROUP_BYTES)).unwrap();
+        part.set_length(GROUP_BYTES).unwrap();
+        journal.append(0, &[[1; 32]]).unwrap();
+        let earlier = FileIdentity { made_at_ns: 1, ..part.identity().unwrap() };
+        let bytes = Header { boot: boot_id(), part: earlier, identity: identity(GROUP_BYTES) }.encode();
+        std::fs::File::options().write(true).open(journal_path(&target)).unwrap().write_all_at(&bytes, 0).unwrap();
+        drop((part, journal));
+        assert!(journal_of(&target).2.is_none());
+    }
+
+    #[test]
     fn somebody_elses_file_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a");
@@ -388,8 +408,7 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_is_noticed() {
-        let mut bytes =
-            Header { boot: [1; 16], device: 2, inode: 3, identity: identity(3 * GROUP_BYTES) }.encode().to_vec();
+        let mut bytes = Header { boot: [1; 16], part: PART, identity: identity(3 * GROUP_BYTES) }.encode().to_vec();
         bytes.extend_from_slice(&encode_record(0, &[[9; 32], [8; 32]]));
         for at in 0..bytes.len() {
             bytes[at] ^= 1;
@@ -402,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_valid_record_claims_no_group_that_the_part_file_or_the_total_cannot_hold() {
-        let header = |total| Header { boot: [1; 16], device: 2, inode: 3, identity: identity(total) }.encode();
+        let header = |total| Header { boot: [1; 16], part: PART, identity: identity(total) }.encode();
         let claim = |total, first| [&header(total)[..], &encode_record(first, &[[9; 32]])].concat();
         let groups = |bytes: &[u8], on_disk| decode(bytes, on_disk).map(|(_, proofs, _)| proofs.len());
         // 4 PiB claimed in 4 KiB of journal would be 140 GB of proofs.

@@ -22,7 +22,7 @@ use super::fragment::KeySource;
 use crate::error::{Error, Result, shown};
 use crate::faultpoint::disk;
 use crate::journal::journal_path;
-use crate::sink::PartFile;
+use crate::sink::{FileIdentity, PartFile};
 
 /// The first bytes of a joined download's journal.
 pub const JOURNAL_MAGIC: &[u8; 8] = b"VASSETF\n";
@@ -133,11 +133,11 @@ pub(super) fn list_digest(requests: &[JoinedRequest]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-fn encode_header((device, inode): (u64, u64), list_digest: &[u8; 32]) -> [u8; HEADER_BYTES] {
+fn encode_header(part: FileIdentity, list_digest: &[u8; 32]) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(JOURNAL_MAGIC);
-    bytes[8..16].copy_from_slice(&device.to_le_bytes());
-    bytes[16..24].copy_from_slice(&inode.to_le_bytes());
+    bytes[8..16].copy_from_slice(&part.device.to_le_bytes());
+    bytes[16..24].copy_from_slice(&part.inode.to_le_bytes());
     bytes[24..56].copy_from_slice(list_digest);
     let checksum = crc32fast::hash(&bytes[..56]);
     bytes[56..].copy_from_slice(&checksum.to_le_bytes());

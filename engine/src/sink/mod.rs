@@ -9,11 +9,48 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::faultpoint::disk;
+
+/// What tells one file from another, also from one that had its inode number before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// The file system.
+    pub device: u64,
+    /// The file in it, while it exists.
+    pub inode: u64,
+    /// When it was made, since 1970; 0 where the file system does not tell.
+    pub made_at_ns: u64,
+}
+
+/// Whether a published file would survive a power cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Durability {
+    /// Nobody asked for it.
+    NotAsked,
+    /// Its bytes and its name have been synced.
+    Synced,
+    /// Its bytes have been synced, and the disk did not say so of its name. Asking again proves nothing: after a failed
+    /// sync the kernel may report success for what it has dropped.
+    Unknown {
+        /// The system's words.
+        detail: String,
+    },
+}
+
+impl Durability {
+    /// A stable word for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotAsked => "not_asked",
+            Self::Synced => "synced",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+}
 
 /// `<target>.part`, locked against every other process and handle.
 #[derive(Debug)]
@@ -78,11 +115,14 @@ impl PartFile {
         &self.target
     }
 
-    /// Device and inode: a journal belongs to one file, not to a name.
-    pub fn identity(&self) -> Result<(u64, u64)> {
-        let stat =
-            rustix::fs::fstat(&self.file).map_err(|cause| Error::storage("look at", &self.path, &cause.into()))?;
-        Ok((stat.st_dev, stat.st_ino))
+    /// Which file this is: a journal belongs to one, not to a name.
+    pub fn identity(&self) -> Result<FileIdentity> {
+        let failed = |cause: Errno| Error::storage("look at", &self.path, &cause.into());
+        let stat = rustix::fs::fstat(&self.file).map_err(failed)?;
+        let told = rustix::fs::statx(&self.file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok();
+        let made = told.filter(|told| told.stx_mask & StatxFlags::BTIME.bits() != 0).map(|told| told.stx_btime);
+        let made_at_ns = made.map_or(0, |made| made.tv_sec as u64 * 1_000_000_000 + u64::from(made.tv_nsec));
+        Ok(FileIdentity { device: stat.st_dev, inode: stat.st_ino, made_at_ns })
     }
 
     /// How long the file is now.
