@@ -96,6 +96,7 @@ class Cancelled(EngineError): ...
 class ForkError(EngineError): ...
 
 State = Literal["queued", "probing", "running", "paused", "verifying", "completed", "failed", "cancelled"]
+Durability = Literal["not_asked", "synced", "unknown"]
 HashName = Literal["blake3", "xxh3", "sha256"]
 
 @final
@@ -165,8 +166,9 @@ class Fragment:
 class Request:
     """What to fetch, where to put it, and within which bounds. Immutable.
 
-    `target` never exists before and appears only complete, verified and durable; until then the bytes are in
-    `<target>.part` and the journal in `<target>.part.j`, and a later request with the same target continues them.
+    `target` never exists before and appears only complete, verified and durable (a disk that fails to confirm the last
+    is told by `Outcome.durability`); until then the bytes are in `<target>.part` and the journal in `<target>.part.j`, and
+    a later request with the same target continues them.
     `headers` and `cookies` go to the origin of `url` only; of them, Accept, Accept-Language, Origin, Referer and
     User-Agent also follow a redirect to another one.
     `connections=None` lets the engine find the number. `max_range_bytes` bounds one range request (YouTube: 10 MiB).
@@ -270,6 +272,8 @@ class Outcome:
     etag: str | None
     content_type: str | None
     final_url: str
+    durability: Durability
+    """``unknown``: the file is there and complete, and the disk failed to confirm its name; it may be gone after a power cut."""
 
 def hash_file(path: str | PathLike[str], algorithm_name: HashName) -> str:
     """The lowercase hex digest of a local file, read once in large blocks. Blocks without the GIL; raises ``StorageError``."""

@@ -24,7 +24,7 @@ use crate::probe::{Answer, Content, Version, judge};
 use crate::progress::{Progress, State};
 use crate::request::{Request, Source};
 use crate::retry::{backoff, jitter};
-use crate::sink::PartFile;
+use crate::sink::{Durability, PartFile};
 use crate::transfer::{Start, Transfer};
 use crate::whole::{Bounds, fetch_whole};
 
@@ -69,6 +69,8 @@ pub struct Outcome {
     pub content_type: Option<String>,
     /// Where the bytes came from, after redirects.
     pub final_url: String,
+    /// Whether it would survive a power cut.
+    pub durability: Durability,
 }
 
 /// Fetches the request's single URL to its target. Dropping the future cancels; the journal stays.
@@ -91,7 +93,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let (size, digests) = job.fetch_until_done().await?;
     context.progress.set_state(State::Verifying);
     job.verify(size, &digests)?;
-    job.publish().await?;
+    let durability = publish(job.part.clone(), request.durable).await?;
     let facts = job.facts.take().unwrap_or_else(|| Facts::unasked(&job.spec.url));
     Ok(Outcome {
         path: request.target.clone(),
@@ -104,7 +106,18 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         etag: facts.etag,
         content_type: facts.content_type,
         final_url: facts.final_url,
+        durability,
     })
+}
+
+/// Gives the file its name and removes its journal.
+pub(crate) async fn publish(part: Arc<PartFile>, durable: bool) -> Result<Durability> {
+    let published = tokio::task::spawn_blocking(move || {
+        let durability = part.publish(durable)?;
+        crate::journal::discard(part.target());
+        Ok(durability)
+    });
+    published.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
 }
 
 fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
@@ -449,16 +462,6 @@ impl Job<'_> {
             expected: expected.to_ascii_lowercase(),
             actual: actual.to_owned(),
         })
-    }
-
-    async fn publish(&self) -> Result<()> {
-        let (part, durable) = (self.part.clone(), self.request.durable);
-        let published = tokio::task::spawn_blocking(move || {
-            part.publish(durable)?;
-            crate::journal::discard(part.target());
-            Ok(())
-        });
-        published.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
     }
 }
 

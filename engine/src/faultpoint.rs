@@ -3,7 +3,7 @@
 //! all.
 //!
 //! `VASSET_FAIL_DISK=12:28` makes the twelfth operation on the disk, and every one after it, fail with error 28 (ENOSPC);
-//! `12:5:1` only the twelfth with error 5 (EIO).
+//! `12:5:1` only the twelfth with error 5 (EIO); `K9+1:5` the first one after K9 was passed, and every one after it.
 //!
 //! K6 after a write of data, before the journal knows · K7 after a journal record · K8 before the publishing rename ·
 //! K9 after it, before the folder is synced and the journal removed.
@@ -27,6 +27,11 @@ pub fn pass(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static CHOSEN: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
+    if let Some(Fault { after: Some(after), .. }) = Fault::chosen()
+        && after == name
+    {
+        IS_ARMED_NOW.store(true, Ordering::Relaxed);
+    }
     let chosen = CHOSEN.get_or_init(|| {
         let text = std::env::var("VASSET_KILL_AT").ok()?;
         let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
@@ -43,22 +48,52 @@ pub fn pass(name: &str) {
 /// How many operations [`disk`] has seen, in a build with faultpoints and a process where `VASSET_FAIL_DISK` is set.
 pub static DISK_OPERATIONS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
+#[cfg(any(debug_assertions, feature = "faultpoints"))]
+static IS_ARMED_NOW: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// What `VASSET_FAIL_DISK` says.
+#[cfg(any(debug_assertions, feature = "faultpoints"))]
+struct Fault {
+    after: Option<String>,
+    first: u64,
+    error: i32,
+    times: u64,
+}
+
+#[cfg(any(debug_assertions, feature = "faultpoints"))]
+impl Fault {
+    fn chosen() -> Option<&'static Self> {
+        static CHOSEN: std::sync::OnceLock<Option<Fault>> = std::sync::OnceLock::new();
+        CHOSEN.get_or_init(|| Self::parse(&std::env::var("VASSET_FAIL_DISK").ok()?)).as_ref()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(':');
+        let first = words.next()?;
+        let (after, first) = first.split_once('+').map_or((None, first), |(after, first)| (Some(after), first));
+        Some(Self {
+            after: after.map(str::to_owned),
+            first: first.parse().ok()?,
+            error: words.next()?.parse().ok()?,
+            times: words.next().and_then(|times| times.parse().ok()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
 /// Stands before every operation that changes the disk: fails as the disk would, if `VASSET_FAIL_DISK` says so.
 #[cfg(any(debug_assertions, feature = "faultpoints"))]
 pub fn disk() -> std::io::Result<()> {
-    use std::sync::OnceLock;
-    use std::sync::atomic::Ordering;
-    static CHOSEN: OnceLock<Option<(u64, i32, u64)>> = OnceLock::new();
-    let chosen = CHOSEN.get_or_init(|| {
-        let text = std::env::var("VASSET_FAIL_DISK").ok()?;
-        let mut numbers = text.split(':');
-        let first = numbers.next()?.parse().ok()?;
-        let error = numbers.next()?.parse().ok()?;
-        Some((first, error, numbers.next().and_then(|times| times.parse().ok()).unwrap_or(u64::MAX)))
-    });
-    let Some((first, error, times)) = *chosen else { return Ok(()) };
-    let passing = DISK_OPERATIONS.fetch_add(1, Ordering::Relaxed) + 1;
-    if passing >= first && passing - first < times { Err(std::io::Error::from_raw_os_error(error)) } else { Ok(()) }
+    use std::sync::atomic::Ordering::Relaxed;
+    let Some(fault) = Fault::chosen() else { return Ok(()) };
+    if fault.after.is_some() && !IS_ARMED_NOW.load(Relaxed) {
+        return Ok(());
+    }
+    let passing = DISK_OPERATIONS.fetch_add(1, Relaxed) + 1;
+    if passing >= fault.first && passing - fault.first < fault.times {
+        Err(std::io::Error::from_raw_os_error(fault.error))
+    } else {
+        Ok(())
+    }
 }
 
 /// In a release the disk fails by itself.

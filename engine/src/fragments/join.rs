@@ -17,7 +17,7 @@ use super::trail::{Mark, Trail, list_digest};
 use super::window::Window;
 use super::worker::{Crew, work};
 use super::writer::Writer;
-use crate::download::{Context, Outcome};
+use crate::download::{Context, Outcome, publish};
 use crate::error::{Error, Result, shown};
 use crate::hash::Algorithm;
 use crate::probe::Content;
@@ -64,7 +64,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let (size, digests) = writer.finish(&algorithms)?;
     verify(request, &mut writer, size, &digests)?;
     drop(writer);
-    publish(part, request.durable).await?;
+    let durability = publish(part, request.durable).await?;
     Ok(Outcome {
         path: request.target.clone(),
         size,
@@ -76,6 +76,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         etag: None,
         content_type: None,
         final_url: terms.url().to_string(),
+        durability,
     })
 }
 
@@ -185,13 +186,4 @@ fn verify(request: &Request, writer: &mut Writer, size: u64, digests: &[(Algorit
         expected: expected.to_ascii_lowercase(),
         actual: actual.to_owned(),
     })
-}
-
-async fn publish(part: Arc<PartFile>, durable: bool) -> Result<()> {
-    let published = tokio::task::spawn_blocking(move || {
-        part.publish(durable)?;
-        crate::journal::discard(part.target());
-        Ok(())
-    });
-    published.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
 }

@@ -148,6 +148,7 @@ pub struct PyOutcome {
     etag: Option<String>,
     content_type: Option<String>,
     final_url: String,
+    durability: &'static str,
 }
 
 impl PyOutcome {
@@ -164,6 +165,7 @@ impl PyOutcome {
             etag: outcome.etag,
             content_type: outcome.content_type,
             final_url: outcome.final_url,
+            durability: outcome.durability.name(),
         })
     }
 }

@@ -96,6 +96,11 @@ impl PartFile {
             // Between open and lock the file may have been published by its owner; then the name is another's.
             let held = rustix::fs::fstat(&file).map_err(|cause| Error::storage("look at", &path, &cause.into()))?;
             match rustix::fs::statat(&folder, part_name, AtFlags::SYMLINK_NOFOLLOW) {
+                // A published file that could only be linked to its name still has its part name: it is not to be touched.
+                Ok(named) if named.st_nlink > 1 => match rustix::fs::unlinkat(&folder, part_name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(cause) => return Err(Error::storage("remove", &path, &cause.into())),
+                },
                 Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {
                     return Ok(Self { file: File::from(file), path, target: target.to_owned(), folder });
                 }
@@ -183,7 +188,11 @@ impl PartFile {
     }
 
     /// Gives the finished file its name. Nothing is replaced: if the name was taken meanwhile, the part file stays.
-    pub fn publish(&self, durable: bool) -> Result<()> {
+    ///
+    /// # Errors
+    /// Only while the file does not have its name. What goes wrong afterwards is in the answer: a file that is there and
+    /// complete is no failure, and whoever tried again would be told that its name is taken.
+    pub fn publish(&self, durable: bool) -> Result<Durability> {
         let failed = |what: &'static str, cause: Errno| Error::storage(what, &self.target, &cause.into());
         if durable {
             disk().and_then(|()| self.file.sync_all()).map_err(|cause| Error::storage("sync", &self.path, &cause))?;
@@ -203,25 +212,25 @@ impl PartFile {
                     Err(Errno::EXIST) => return Err(Error::target_exists(&self.target)),
                     Err(cause) => return Err(failed("publish", cause)),
                 }
-                rustix::fs::unlinkat(&self.folder, from, AtFlags::empty())
-                    .map_err(|cause| failed("remove the part name of", cause))?;
+                // The next download to this target removes a part name that stays.
+                let _ = rustix::fs::unlinkat(&self.folder, from, AtFlags::empty());
             }
             Err(cause) => return Err(failed("publish", cause)),
         }
         crate::faultpoint!("K9");
-        if durable {
-            self.sync_folder()?;
-        }
-        Ok(())
+        Ok(match durable.then(|| self.sync_folder()) {
+            None => Durability::NotAsked,
+            Some(Ok(())) => Durability::Synced,
+            Some(Err(cause)) => Durability::Unknown { detail: cause.to_string() },
+        })
     }
 
-    fn sync_folder(&self) -> Result<()> {
+    fn sync_folder(&self) -> std::io::Result<()> {
         // `O_PATH` descriptors cannot be synced.
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         disk()
             .and_then(|()| Ok(rustix::fs::openat(&self.folder, ".", flags, Mode::empty())?))
             .and_then(|folder| Ok(rustix::fs::fsync(&folder)?))
-            .map_err(|cause| Error::storage("sync the folder of", &self.target, &cause))
     }
 }
 
@@ -246,6 +255,19 @@ mod tests {
         assert!(matches!(part.publish(true), Err(Error::TargetExists { .. })));
         assert_eq!(std::fs::read(&target).unwrap(), b"theirs");
         assert_eq!(std::fs::read(part.path()).unwrap(), b"ours");
+    }
+
+    #[test]
+    fn a_part_name_that_is_a_published_files_other_name_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, published) = (folder.path().join("film.mp4"), folder.path().join("moved.mp4"));
+        std::fs::write(&published, b"published").unwrap();
+        std::fs::hard_link(&published, folder.path().join("film.mp4.part")).unwrap();
+        let part = PartFile::open(&target).unwrap();
+        part.set_length(0).unwrap();
+        part.write_at(b"another film", 0).unwrap();
+        assert_eq!(std::fs::read(&published).unwrap(), b"published");
+        assert_eq!(part.publish(true).unwrap(), Durability::Synced);
     }
 
     #[test]

@@ -200,12 +200,15 @@ def _report(options: Namespace, outcome: _engine.Outcome | Merged) -> None:
             "fetched_bytes": outcome.fetched_bytes,
             "connections": outcome.connections_peak,
             "final_url": outcome.final_url,
+            "durability": outcome.durability,
         }
         sys.stdout.write(json.dumps(line) + "\n")
     elif not options.quiet:
         words = f"{outcome.path}: {outcome.size / 2**20:.1f} MiB in {outcome.seconds:.1f} s"
         if outcome.resumed_bytes:
             words += f", {outcome.resumed_bytes / 2**20:.1f} MiB of it from before"
+        if outcome.durability == "unknown":
+            words += "\nit is complete, but the disk did not confirm its name: it may be gone after a power cut"
         sys.stderr.write(words + (f"\n{options.hash} {digest}\n" if digest else "\n"))
 
 

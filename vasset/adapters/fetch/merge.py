@@ -7,8 +7,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vasset.adapters.extract.programs import install_programs
+
+if TYPE_CHECKING:
+    from vasset import _engine
 
 MERGE_SECONDS = 3_600
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
@@ -22,7 +26,7 @@ class TargetTaken(Exception):
     """The target appeared meanwhile; it is not replaced."""
 
 
-def merge(picture: Path, sound: Path, target: Path, *, check: Callable[[Path], None]) -> None:
+def merge(picture: Path, sound: Path, target: Path, *, check: Callable[[Path], None]) -> _engine.Durability:
     """Copy both streams into ``target``, which appears only complete and after ``check`` agreed, and remove the two files.
 
     Raises what ``check`` raises, :class:`CannotMerge` and :class:`TargetTaken`.
@@ -56,17 +60,14 @@ def merge(picture: Path, sound: Path, target: Path, *, check: Callable[[Path], N
     except BaseException:
         unfinished.unlink()
         raise
-    _publish(unfinished, target)
+    durability = _publish(unfinished, target)
     picture.unlink()
     sound.unlink()
+    return durability
 
 
-def _publish(unfinished: Path, target: Path) -> None:
-    descriptor = os.open(unfinished, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _publish(unfinished: Path, target: Path) -> _engine.Durability:
+    _sync(unfinished)
     try:
         # Unlike a rename, a link never replaces.
         os.link(unfinished, target)
@@ -76,3 +77,16 @@ def _publish(unfinished: Path, target: Path) -> None:
         raise CannotMerge(f"{target} cannot get its name ({error.strerror})") from error
     finally:
         unfinished.unlink()
+    try:
+        _sync(target.parent)
+    except OSError:
+        return "unknown"
+    return "synced"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

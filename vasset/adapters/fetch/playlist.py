@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -27,6 +28,7 @@ class Merged:
     fetched_bytes: int
     connections_peak: int
     final_url: str
+    durability: _engine.Durability
 
 
 class NotFetched(Exception):
@@ -85,7 +87,8 @@ def _two(engine: _engine.Engine, wishes: Wishes, picture: int, sound: int) -> Me
     missing = [(stream, path) for stream, path in paths.items() if not path.exists()]
     outcomes = wishes.wait([engine.submit(wishes.request(str(path), stream)) for stream, path in missing])
     try:
-        merge(paths[picture], paths[sound], Path(wishes.output), check=lambda merged: _checked(wishes, merged))
+        check = partial(_checked, wishes)
+        durability = merge(paths[picture], paths[sound], Path(wishes.output), check=check)
     except TargetTaken as error:
         raise NotFetched("target_exists", str(error)) from error
     except CannotMerge as error:
@@ -101,6 +104,7 @@ def _two(engine: _engine.Engine, wishes: Wishes, picture: int, sound: int) -> Me
         fetched_bytes=sum(outcome.fetched_bytes for outcome in outcomes),
         connections_peak=sum(outcome.connections_peak for outcome in outcomes),
         final_url=outcomes[0].final_url if outcomes else "",
+        durability=durability,
     )
 
 
