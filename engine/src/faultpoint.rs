@@ -5,8 +5,8 @@
 //! `VASSET_FAIL_DISK=12:28` makes the twelfth operation on the disk, and every one after it, fail with error 28 (ENOSPC);
 //! `12:5:1` only the twelfth with error 5 (EIO); `K9+1:5` the first one after K9 was passed, and every one after it.
 //!
-//! K6 after a write of data, before the journal knows · K7 after a journal record · K8 before the publishing rename ·
-//! K9 after it, before the folder is synced and the journal removed.
+//! K6 after a write of data, before the journal knows · K7 after a journal record · K8 before the finished file is
+//! synced and renamed · K9 after that, before the folder is synced and the journal removed.
 
 /// Ends the process here if `VASSET_KILL_AT` says so.
 #[macro_export]

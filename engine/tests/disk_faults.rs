@@ -103,6 +103,12 @@ fn single() -> (Origin, Vec<u8>) {
     (Origin::serving(file.clone(), Some("\"v1\"")), file)
 }
 
+/// Without a validator: one response, no journal.
+fn bare() -> (Origin, Vec<u8>) {
+    let file = bytes(10, (1 << 20) + (1 << 19) + 77);
+    (Origin::serving(file.clone(), None), file)
+}
+
 fn fragments() -> (Origin, Vec<u8>) {
     const COUNT: usize = 8;
     const LENGTH: usize = 200_000;
@@ -135,6 +141,32 @@ fn a_disk_that_becomes_read_only_or_fails_at_any_operation_of_a_playlist_is_said
     let (origin, file) = fragments();
     fail_every_operation(&origin.url("/i.m3u8"), &file, EROFS, true, "storage");
     fail_every_operation(&origin.url("/i.m3u8"), &file, EIO, false, "storage");
+}
+
+#[test]
+fn a_disk_that_is_full_or_fails_at_any_operation_of_a_file_without_a_validator_is_said_and_got_over() {
+    let (origin, file) = bare();
+    fail_every_operation(&origin.url("/f"), &file, ENOSPC, true, "disk_full");
+    fail_every_operation(&origin.url("/f"), &file, EIO, false, "storage");
+}
+
+#[test]
+fn a_file_whose_bytes_cannot_be_synced_or_named_does_not_appear_and_the_next_attempt_fetches_none() {
+    if !IS_ARMED {
+        return;
+    }
+    for ((origin, file), path) in [(single(), "/f"), (fragments(), "/i.m3u8")] {
+        for (operation, what) in [(1, "the sync"), (2, "the rename")] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("file.bin");
+            let fault = format!("K8+{operation}:{EIO}:1");
+            assert_eq!(ending(&origin.url(path), &target, &fault).0, "storage", "{what} failed");
+            assert!(!target.exists(), "{what} failed");
+            let again = download(&origin.url(path), target.clone()).unwrap();
+            assert!(std::fs::read(&target).unwrap() == file);
+            assert_eq!(again.fetched_bytes, 0);
+        }
+    }
 }
 
 #[test]

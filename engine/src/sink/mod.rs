@@ -194,10 +194,10 @@ impl PartFile {
     /// complete is no failure, and whoever tried again would be told that its name is taken.
     pub fn publish(&self, durable: bool) -> Result<Durability> {
         let failed = |what: &'static str, cause: Errno| Error::storage(what, &self.target, &cause.into());
+        crate::faultpoint!("K8");
         if durable {
             disk().and_then(|()| self.file.sync_all()).map_err(|cause| Error::storage("sync", &self.path, &cause))?;
         }
-        crate::faultpoint!("K8");
         let (Some(from), Some(to)) = (self.path.file_name(), self.target.file_name()) else {
             return Err(Error::InvalidRequest("the target names no file".to_owned()));
         };
