@@ -5,14 +5,16 @@
 
 mod support;
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::file::bytes;
 use support::origin::Origin;
-use support::playlist::{Site, joined, playlist};
+use support::playlist::{Site, fragment, joined, playlist};
 use vasset_engine::download::Outcome;
 use vasset_engine::error::Error;
 use vasset_engine::faultpoint::{DISK_OPERATIONS, IS_ARMED};
@@ -180,6 +182,61 @@ fn a_folder_whose_sync_fails_after_the_rename_has_the_whole_file_of_unknown_dura
         assert_eq!(ending(&origin.url(path), &target, &format!("K9+1:{EIO}:1")).0, "unknown");
         assert!(std::fs::read(&target).unwrap() == file);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+    }
+}
+
+#[test]
+fn bytes_of_one_response_do_not_hide_behind_the_journal_of_ranges_before_them() {
+    if !IS_ARMED {
+        return;
+    }
+    let (pinned, bare) = (bytes(9, 9 << 20), bytes(10, 9 << 20));
+    let is_pinned = Arc::new(AtomicBool::new(true));
+    let origin = Origin::start({
+        let (pinned, is_pinned) = (pinned.clone(), Arc::clone(&is_pinned));
+        move |request, wire| match is_pinned.load(Ordering::SeqCst) {
+            true => wire.serve(request, &pinned, Some("\"v1\"")),
+            false => wire.send(
+                [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bare.len()).as_bytes(), &bare].concat(),
+            ),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("file.bin");
+    let url = origin.url("/f");
+    // Some groups of the pinned version are recorded; then the whole file comes without a validator and breaks off.
+    assert_eq!(ending(&url, &target, &format!("K7+1:{ENOSPC}")).0, "disk_full");
+    is_pinned.store(false, Ordering::SeqCst);
+    assert_eq!(ending(&url, &target, &format!("K6+8:{ENOSPC}")).0, "disk_full");
+    is_pinned.store(true, Ordering::SeqCst);
+    download(&url, target.clone()).unwrap();
+    assert!(std::fs::read(&target).unwrap() == pinned, "two versions were mixed");
+}
+
+#[test]
+fn a_joined_download_goes_on_from_its_own_bytes_and_its_own_list_only() {
+    if !IS_ARMED {
+        return;
+    }
+    const LENGTH: usize = 200_000;
+    let (upwards, downwards) = (playlist(8), (0..8).rev().map(|index| format!("#EXTINF:4.0,\n{index}.ts\n")));
+    let downwards = format!("#EXTM3U\n{}#EXT-X-ENDLIST\n", downwards.collect::<String>());
+    let site = Site::new().with("/up.m3u8", upwards).with("/down.m3u8", downwards).with_fragments(8, LENGTH);
+    let origin = site.start();
+    let reversed: Vec<u8> = (0..8).rev().flat_map(|index| fragment(index, LENGTH)).collect();
+    for (path, expected, is_damaged) in
+        [("/up.m3u8", joined(8, LENGTH), true), ("/down.m3u8", reversed, false), ("/up.m3u8", joined(8, LENGTH), false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("file.bin");
+        assert_eq!(ending(&origin.url("/up.m3u8"), &target, &format!("K7+1:{ENOSPC}")).0, "disk_full");
+        if is_damaged {
+            let part = std::fs::File::options().write(true).open(folder.path().join("file.bin.part")).unwrap();
+            part.write_all_at(b"not what was written", 10).unwrap();
+        }
+        let outcome = download(&origin.url(path), target.clone()).unwrap();
+        assert!(std::fs::read(&target).unwrap() == expected, "{path}: wrong bytes, damaged: {is_damaged}");
+        assert_eq!(outcome.resumed_bytes > 0, path == "/up.m3u8" && !is_damaged, "{path}");
     }
 }
 
