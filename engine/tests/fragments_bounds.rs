@@ -103,7 +103,10 @@ fn compressed_playlists_are_refused_and_never_unpacked() {
     let length = bomb.len();
     let coded = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n{bomb}");
     let bare = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{bomb}");
-    for answer in [coded, bare] {
+    // A coding is refused by its name, whatever the bytes look like.
+    let text = playlist(3);
+    let named = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+    for answer in [coded, bare, named] {
         let origin = origin_with("/i.m3u8", move |wire| wire.send(&answer));
         assert_refused(&origin, "/i.m3u8", &["origin_lied"]);
     }
@@ -118,13 +121,16 @@ fn a_million_entries_of_every_kind_are_refused_while_counting() {
         let origin = Site::new().with("/i.m3u8", format!("#EXTM3U\n{text}#EXT-X-ENDLIST\n")).start();
         assert_refused(&origin, "/i.m3u8", &["limit_exceeded"]);
     }
-    // Few entries of long addresses: 64 KiB of base and 5,000 fragments are 320 MiB of addresses.
-    let long = "d/".repeat(32_000);
-    let origin = Origin::start(move |request, wire| {
-        let body = "#EXTM3U\n".to_owned() + &format!("#EXTINF:1,\n{long}\n").repeat(240) + "#EXT-X-ENDLIST\n";
-        wire.serve(request, body.as_bytes(), None);
-    });
-    assert_refused(&origin, "/i.m3u8", &["origin_lied", "invalid_request", "limit_exceeded"]);
+    // Few entries with a long base: 6 KiB of it and 20,000 fragments are 120 MiB of addresses.
+    let body = "#EXTM3U\n".to_owned() + &"#EXTINF:1,\ns\n".repeat(20_000) + "#EXT-X-ENDLIST\n";
+    let origin = Origin::start(move |request, wire| wire.serve(request, body.as_bytes(), None));
+    assert_refused(&origin, &format!("/{}i.m3u8", "d/".repeat(3_000)), &["limit_exceeded"]);
+    assert_eq!(origin.requests().len(), 1);
+    // An address that is longer than any that is fetched is never asked for.
+    let long = format!("#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", "d/".repeat(32_000));
+    let origin = Origin::start(move |request, wire| wire.serve(request, long.as_bytes(), None));
+    assert_refused(&origin, "/i.m3u8", &["invalid_request"]);
+    assert_eq!(origin.requests().len(), 1);
 }
 
 fn manifest(inside: &str) -> String {
@@ -140,17 +146,25 @@ fn bombs_of_xml_are_refused() {
     let billion: String =
         (1..10).map(|n| format!("<!ENTITY l{n} \"{}\">", format!("&l{};", n - 1).repeat(10))).collect();
     let period = "<Period><AdaptationSet><Representation/></AdaptationSet></Period>".repeat(100_000);
-    for (text, codes) in [
-        (format!("<!DOCTYPE x [<!ENTITY l0 \"ha\">{billion}]><MPD>&l9;</MPD>"), &["origin_lied"][..]),
-        ("<!DOCTYPE x SYSTEM \"http://127.0.0.1:1/x.dtd\"><MPD/>".to_owned(), &["origin_lied"]),
-        (format!("<MPD>{}", "<a>".repeat(1_000_000)), &["limit_exceeded"]),
-        (format!("<MPD>{}</MPD>", "<a/>".repeat(1_000_000)), &["limit_exceeded"]),
-        (format!("<MPD type=\"static\">{period}</MPD>"), &["limit_exceeded"]),
-        (format!("<MPD{attributes}/>"), &["origin_lied", "limit_exceeded"]),
+    let representations = "<Representation/>".repeat(3_000);
+    let harmless = manifest("<BaseURL>f</BaseURL>");
+    for (text, code) in [
+        (format!("<!DOCTYPE x [<!ENTITY l0 \"ha\">{billion}]><MPD>&l9;</MPD>"), "origin_lied"),
+        (format!("<!DOCTYPE x SYSTEM \"http://127.0.0.1:1/x.dtd\">{harmless}"), "origin_lied"),
+        (format!("<MPD>&l9;{harmless}</MPD>"), "origin_lied"),
+        (format!("<MPD>{}", "<a>".repeat(1_000_000)), "limit_exceeded"),
+        (format!("<MPD>{}{}</MPD>", "<a>".repeat(1_000), "</a>".repeat(1_000)), "limit_exceeded"),
+        (format!("<MPD>{}</MPD>", "<a/>".repeat(1_000_000)), "limit_exceeded"),
+        (format!("<MPD type=\"static\">{period}</MPD>"), "limit_exceeded"),
+        (format!("<MPD><Period><AdaptationSet>{representations}</AdaptationSet></Period></MPD>"), "limit_exceeded"),
+        (format!("<MPD{attributes}/>"), "limit_exceeded"),
     ] {
-        let origin = Site::new().with("/m.mpd", text).start();
-        assert_refused(&origin, "/m.mpd", codes);
+        let origin = Site::new().with("/m.mpd", text).with("/f", "film").start();
+        assert_refused(&origin, "/m.mpd", &[code]);
     }
+    let lab = Lab::new();
+    let origin = Site::new().with("/m.mpd", harmless).with("/f", "film").start();
+    lab.assert_holds(join(&lab, origin.url("/m.mpd")), b"film");
 }
 
 #[test]
@@ -178,6 +192,12 @@ fn sizes_of_two_to_the_63_end_in_an_error_before_a_request_is_made_of_them() {
         assert_refused(&origin, "/m.mpd", &["origin_lied", "limit_exceeded"]);
         assert_eq!(origin.requests().len(), 1, "{inside}");
     }
+    // Thirty years of a fragment a second.
+    let years = manifest("<SegmentTemplate media=\"$Number$\" duration=\"1\"/>")
+        .replace("PT9223372036854775807S", "PT1000000000S");
+    let origin = Site::new().with("/m.mpd", years).start();
+    assert_refused(&origin, "/m.mpd", &["limit_exceeded"]);
+    assert_eq!(origin.requests().len(), 1);
 }
 
 #[test]
