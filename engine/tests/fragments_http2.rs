@@ -6,52 +6,9 @@ use std::time::Duration;
 
 use h2::Reason;
 use support::download::{Lab, within};
+use support::http2_lab::{LENGTH, first_for, join, lab, origin_of, request, scripted};
 use support::http2_origin::{Act, Asked, Ending, Http2Origin};
 use support::playlist::{Site, fragment, joined, playlist};
-use vasset_engine::download::Outcome;
-use vasset_engine::error::Error;
-use vasset_engine::request::{Request, Source};
-
-const LENGTH: usize = 20_000;
-
-fn lab(origin: &Http2Origin) -> Lab {
-    Lab::with(|settings| settings.ca_file = Some(origin.ca_file().to_owned()))
-}
-
-fn request(lab: &Lab, origin: &Http2Origin) -> Request {
-    let url = origin.url("/i.m3u8");
-    let mut request = lab.request(&url);
-    request.source = Source::Hls { url };
-    request
-}
-
-fn join(lab: &Lab, origin: &Http2Origin) -> Result<Outcome, Error> {
-    within(Duration::from_secs(25), || lab.run(request(lab, origin)))
-}
-
-/// An origin of `count` fragments that answers some requests otherwise.
-fn origin_of(count: usize, otherwise: impl Fn(&Asked) -> Option<Act> + Send + Sync + 'static) -> Http2Origin {
-    Http2Origin::start(scripted(count, otherwise))
-}
-
-fn scripted(
-    count: usize,
-    otherwise: impl Fn(&Asked) -> Option<Act> + Send + Sync + 'static,
-) -> impl Fn(&Asked) -> Act + Send + Sync + 'static {
-    let site = Site::new().with("/i.m3u8", playlist(count)).with_fragments(count, LENGTH);
-    move |asked| {
-        otherwise(asked).unwrap_or_else(|| match site.bytes(&asked.path) {
-            Some(bytes) => Act::File(bytes.to_vec()),
-            None => Act::say("", Ending::End).status(404),
-        })
-    }
-}
-
-/// Whether this is the first request for `path`.
-fn first_for(path: &'static str) -> impl Fn(&Asked) -> bool + Send + Sync + 'static {
-    let is_first = std::sync::atomic::AtomicBool::new(true);
-    move |asked| asked.path == path && is_first.swap(false, std::sync::atomic::Ordering::SeqCst)
-}
 
 /// The first request for fragment 3 is answered by `act`, the others honestly: the file comes all the same.
 #[track_caller]

@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod download;
 pub mod file;
+pub mod http2_lab;
 pub mod http2_origin;
 pub mod mutator;
 pub mod origin;
