@@ -234,6 +234,22 @@ impl PartFile {
     }
 }
 
+impl Drop for PartFile {
+    /// An empty part file is nothing to go on from: what was refused before its first byte leaves no trace.
+    fn drop(&mut self) {
+        let Some(name) = self.path.file_name() else { return };
+        let (Ok(held), Ok(named)) =
+            (rustix::fs::fstat(&self.file), rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW))
+        else {
+            return;
+        };
+        // Still locked, so the name cannot become another's meanwhile; after publishing it may be already.
+        if held.st_size == 0 && (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino) {
+            let _ = disk().and_then(|()| Ok(rustix::fs::unlinkat(&self.folder, name, AtFlags::empty())?));
+        }
+    }
+}
+
 /// `path` with `suffix` behind its whole name, extension included.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path.as_os_str());
@@ -288,6 +304,25 @@ mod tests {
         assert!(matches!(PartFile::open(&target), Err(Error::JournalLocked { .. })));
         drop(first);
         assert!(PartFile::open(&target).is_ok());
+    }
+
+    #[test]
+    fn an_empty_part_file_goes_and_one_with_bytes_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("film.mp4");
+        let path = PartFile::open(&target).unwrap().path().to_owned();
+        assert!(!path.exists());
+        let part = PartFile::open(&target).unwrap();
+        part.write_at(b"begun", 0).unwrap();
+        drop(part);
+        assert!(path.exists());
+        // Published and empty: the part name is somebody else's by now.
+        let part = PartFile::open(&target).unwrap();
+        part.set_length(0).unwrap();
+        part.publish(false).unwrap();
+        std::fs::write(&path, b"").unwrap();
+        drop(part);
+        assert!(path.exists() && target.exists());
     }
 
     #[test]
