@@ -241,9 +241,18 @@ fn a_playlist_that_lists_itself_in_any_way_ends() {
         .with("/as_fragment.m3u8", "#EXTM3U\n#EXTINF:1,\nmedia\n#EXT-X-ENDLIST\n")
         .with("/media", "#EXTM3U\n#EXTINF:1,\nmedia\n#EXT-X-ENDLIST\n");
     let origin = site.start();
-    for path in ["/i.m3u8", "/s.m3u8", "/as_fragment.m3u8"] {
+    for (path, asked) in [("/i.m3u8", 2), ("/s.m3u8", 1), ("/as_fragment.m3u8", 2)] {
+        let before = origin.requests().len();
         assert_refused(&origin, path, &["origin_lied"]);
+        assert_eq!(origin.requests().len() - before, asked, "{path}: what lists itself is not asked for again");
     }
+    // Nor does one that always leads to another.
+    let chain = Origin::start(|request, wire| {
+        let text = format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{}.m3u8\n", request.number);
+        wire.serve(request, text.as_bytes(), None);
+    });
+    assert_refused(&chain, "/i.m3u8", &["limit_exceeded"]);
+    assert_eq!(chain.requests().len(), 3);
     // And a fragment that is a playlist with a fragment in front is no film either.
     let first =
         Site::new().with("/i.m3u8", playlist(2)).with("/0.ts", fragment(0, 100)).with("/1.ts", playlist(2)).start();
