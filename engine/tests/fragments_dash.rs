@@ -7,6 +7,7 @@ use support::file;
 use support::playlist::{Site, fragment};
 use vasset_engine::download::Outcome;
 use vasset_engine::error::Error;
+use vasset_engine::fragments::Selection;
 use vasset_engine::request::Source;
 
 fn join(lab: &Lab, url: String) -> Result<Outcome, Error> {
@@ -121,6 +122,75 @@ fn the_highest_video_is_chosen_and_a_file_without_segments_is_taken_whole() {
          </Representation></AdaptationSet></Period>",
     );
     assert_joins(Site::new().with("/h&x", "high"), &text, b"high");
+}
+
+/// An adaptation set of one file a representation, named and priced by `files`.
+fn sound(attributes: &str, inside: &str, files: &[(&str, u32)]) -> String {
+    let files: String = files
+        .iter()
+        .map(|(name, bandwidth)| {
+            format!(
+                "<Representation id=\"{name}\" bandwidth=\"{bandwidth}\"><BaseURL>{name}</BaseURL></Representation>"
+            )
+        })
+        .collect();
+    format!("<AdaptationSet contentType=\"audio\" {attributes}>{inside}{files}</AdaptationSet>")
+}
+
+fn join_audio(text: &str, language: Option<&str>) -> Result<Vec<u8>, Error> {
+    let names = ["en-low", "en-high", "fr", "de", "notes", "2-en", "2-de"];
+    let site = names.iter().fold(Site::new(), |site, name| site.with(&format!("/{name}"), format!("<{name}>")));
+    let origin = site.with("/m.mpd", text).start();
+    let lab = Lab::new();
+    let mut request = lab.request(&origin.url("/m.mpd"));
+    request.source = Source::Dash { url: origin.url("/m.mpd") };
+    request.selection = Selection::Audio { language: language.map(str::to_owned) };
+    lab.run(request).map(|outcome| std::fs::read(outcome.path).unwrap())
+}
+
+const MAIN: &str = "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>";
+
+#[test]
+fn of_several_languages_the_main_one_is_taken_and_every_other_can_be_asked_for() {
+    let notes = "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"commentary\"/><Label>Notes</Label>";
+    let sets = sound("lang=\"fr\"", "", &[("fr", 640_000)])
+        + &sound("lang=\"en-US\"", notes, &[("notes", 512_000)])
+        + &sound("lang=\"en-US\"", MAIN, &[("en-low", 64_000), ("en-high", 128_000)])
+        + &sound("lang=\"de\"", "", &[("de", 96_000)]);
+    let text = manifest(&format!("<Period>{sets}</Period>"));
+    for (language, expected) in [
+        (None, "<en-high>"),
+        (Some("en"), "<en-high>"),
+        (Some("EN-us"), "<en-high>"),
+        (Some("de"), "<de>"),
+        (Some("fr"), "<fr>"),
+    ] {
+        assert_eq!(join_audio(&text, language).unwrap(), expected.as_bytes(), "{language:?}");
+    }
+    for absent in ["e", "en-GB", "ja"] {
+        let error = join_audio(&text, Some(absent)).unwrap_err();
+        assert_eq!(error.code(), "invalid_request", "{absent}");
+        assert!(error.to_string().contains("de"), "it says what there is: {error}");
+    }
+    // Without a main one the author's order decides, not the number of bits.
+    assert_eq!(join_audio(&text.replace(MAIN, ""), None).unwrap(), b"<fr>");
+}
+
+#[test]
+fn later_periods_go_on_in_the_same_kind_and_language_whatever_they_call_it() {
+    let first = sound("lang=\"en\"", MAIN, &[("en-high", 128_000)]) + &sound("lang=\"de\"", "", &[("de", 96_000)]);
+    let picture = "<AdaptationSet contentType=\"video\"><Representation id=\"de\" bandwidth=\"96000\">\
+                   <BaseURL>none</BaseURL></Representation></AdaptationSet>";
+    let second = sound("lang=\"en\"", MAIN, &[("2-en", 96_000)]) + &sound("lang=\"de\"", "", &[("2-de", 32_000)]);
+    let text = manifest(&format!(
+        "<Period duration=\"PT5S\">{first}</Period><Period duration=\"PT5S\">{picture}{second}</Period>"
+    ));
+    for (language, expected) in [(None, "<en-high><2-en>"), (Some("de"), "<de><2-de>")] {
+        assert_eq!(join_audio(&text, language).unwrap(), expected.as_bytes(), "{language:?}");
+    }
+    // A period without sound cannot go on.
+    let silent = text.replace(&second, "");
+    assert_eq!(join_audio(&silent, Some("de")).unwrap_err().code(), "invalid_request");
 }
 
 #[test]

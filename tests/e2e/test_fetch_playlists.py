@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,15 @@ low/index.m3u8
 #EXT-X-STREAM-INF:BANDWIDTH=900000,RESOLUTION=640x360,CODECS="avc1.42c01e,mp4a.40.2",AUDIO="sound"
 high/index.m3u8
 """
+# The dub has more bits than the original, and stands before it.
+LANGUAGES = """<MPD type="static" mediaPresentationDuration="PT10S"><Period>
+<AdaptationSet contentType="audio" lang="de"><Label>Deutsch</Label>
+<Representation id="d" bandwidth="640000"><BaseURL>german.m4a</BaseURL></Representation></AdaptationSet>
+<AdaptationSet contentType="audio" lang="en-GB"><Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>
+<Representation id="e" bandwidth="64000"><BaseURL>english.m4a</BaseURL></Representation></AdaptationSet>
+<AdaptationSet contentType="video">
+<Representation id="v" bandwidth="900000" height="360"><BaseURL>picture.mp4</BaseURL></Representation></AdaptationSet>
+</Period></MPD>"""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +65,15 @@ def apart(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Or
     (site / "live.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhigh/index0.ts\n")
     key = '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="key"'
     (site / "sample_aes.m3u8").write_text(f"#EXTM3U\n{key}\n#EXTINF:1,\nhigh/index0.ts\n#EXT-X-ENDLIST\n")
+    fairplay = '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://x",KEYFORMAT="com.apple.streamingkeydelivery"'
+    (site / "fairplay.m3u8").write_text(f"#EXTM3U\n{fairplay}\n#EXTINF:1,\nhigh/index0.ts\n#EXT-X-ENDLIST\n")
+    command = ["ffmpeg", "-nostdin", "-loglevel", "error", *sources["german"], str(site / "german.m4a")]
+    subprocess.run(command, check=True, timeout=120)
+    shutil.copy(media.folder / "audio_only.m4a", site / "english.m4a")
+    shutil.copy(media.folder / "video_only.mp4", site / "picture.mp4")
+    (site / "languages.mpd").write_text(LANGUAGES)
+    protection = '<ContentProtection schemeIdUri="urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed"/><Representation '
+    (site / "widevine.mpd").write_text(LANGUAGES.replace("<Representation ", protection))
     with running_origin(folder, Media(site)) as origin:
         yield origin
 
@@ -104,6 +123,25 @@ async def test_a_manifest_with_sound_apart_is_merged_too(origin: Origin, tmp_pat
     assert streams_of(target) == [("audio", None), ("video", 360)]
 
 
+async def test_of_the_languages_of_a_manifest_the_main_one_is_taken_and_any_other_on_request(
+    apart: Origin, tmp_path: Path
+) -> None:
+    site = apart.media.folder
+    for number, (options, name) in enumerate(
+        (((), "english"), (("--audio", "en"), "english"), (("--audio", "de"), "german"))
+    ):
+        target = tmp_path / f"{number}.m4a"
+        code, out, err = await fetch(apart, "languages.mpd", target, "--quality", "audio", *options)
+        assert code == 0, err + out
+        assert target.read_bytes() == (site / f"{name}.m4a").read_bytes()
+    code, _, err = await fetch(apart, "languages.mpd", tmp_path / "none.m4a", "--audio", "ja")
+    assert code == 3, err
+    assert "de Deutsch, en-GB" in err
+    code, out, err = await fetch(apart, "languages.mpd", tmp_path / "film.mkv", "--audio", "deutsch")
+    assert code == 0, err + out
+    assert streams_of(tmp_path / "film.mkv") == [("audio", None), ("video", 360)]
+
+
 async def test_without_ffmpeg_the_two_files_are_named_and_the_next_run_merges_them(
     apart: Origin, tmp_path: Path
 ) -> None:
@@ -128,7 +166,15 @@ async def test_without_ffmpeg_the_two_files_are_named_and_the_next_run_merges_th
     assert not sound.exists()
 
 
-@pytest.mark.parametrize(("name", "words"), [("live.m3u8", "is live"), ("sample_aes.m3u8", "SAMPLE-AES")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("live.m3u8", "is live"),
+        ("sample_aes.m3u8", "SAMPLE-AES"),
+        ("fairplay.m3u8", "protected by DRM"),
+        ("widevine.mpd", "protected by DRM"),
+    ],
+)
 async def test_what_is_live_or_protected_is_said_in_one_sentence(
     apart: Origin, tmp_path: Path, name: str, words: str
 ) -> None:
@@ -136,7 +182,7 @@ async def test_what_is_live_or_protected_is_said_in_one_sentence(
     assert code == 6, err + out
     assert words in err
     assert err.count("\n") == 1
-    assert not (tmp_path / "film.ts").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -35,6 +35,15 @@ TOGETHER = [
     Stream(2, "audio", language="en", name="English", audio_group="a", is_default=True, is_separate=False),
     Stream(3, "audio", language="fr", name="Commentary", audio_group="a"),
 ]
+LANGUAGES = [
+    Stream(0, "video", 720, 2_000_000),
+    Stream(1, "audio", bandwidth=640_000, language="fr"),
+    Stream(2, "audio", bandwidth=64_000, language="en-US"),
+    Stream(3, "audio", bandwidth=128_000, language="en-US"),
+    Stream(4, "audio", bandwidth=512_000, language="en-US", name="Commentary"),
+    Stream(5, "audio", bandwidth=96_000, language="en"),
+]
+MAIN = [replace(stream, is_default=stream.index in {2, 3}) for stream in LANGUAGES]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +62,14 @@ TOGETHER = [
         (TOGETHER, "best", "commentary", Choice(1, 3)),
         (TOGETHER, "audio", None, Choice(3)),
         ([Stream(0, "audio", bandwidth=1), Stream(1, "audio", bandwidth=2)], "best", None, Choice(1)),
+        (MAIN, "best", None, Choice(0, 3)),
+        (MAIN, "audio", None, Choice(3)),
+        (MAIN, "best", "fr", Choice(0, 1)),
+        (MAIN, "best", "en", Choice(0, 5)),
+        (MAIN, "best", "en-us", Choice(0, 3)),
+        (MAIN, "best", "Commentary", Choice(0, 4)),
+        (LANGUAGES, "best", None, Choice(0, 1)),
+        (LANGUAGES, "best", "en-US", Choice(0, 3)),
         ([Stream(0, "both", None, 3), Stream(1, "both", None, 5)], "720p", None, Choice(1)),
     ],
 )

@@ -16,9 +16,9 @@ pub enum Selection {
     AtMost(u64),
     /// A DASH `Representation` by its `id`.
     Identifier(String),
-    /// The separate audio of the highest variant: the one in this language, else the default one.
+    /// The separate audio: in this language, else what a player would take unasked, else what the author named first.
     Audio {
-        /// RFC 5646 tag; `None` takes the default rendition.
+        /// RFC 5646 tag, which fits all that begin with it: `en` takes `en-US`.
         language: Option<String>,
     },
 }
@@ -43,6 +43,14 @@ impl Selection {
         }
         PlaylistError::NoSuchVariant { asked: self.describe(), offered: offered.join(", ") }
     }
+}
+
+/// Whether sound in `language` is what somebody who asked for `wanted` means (RFC 4647 §3.3.1).
+pub(crate) fn fits(language: Option<&str>, wanted: &str) -> bool {
+    let Some((start, rest)) = language.and_then(|language| language.split_at_checked(wanted.len())) else {
+        return false;
+    };
+    start.eq_ignore_ascii_case(wanted) && (rest.is_empty() || rest.starts_with('-'))
 }
 
 /// What to read next after a master playlist.
@@ -116,10 +124,12 @@ fn choose_audio(master: &Master, language: Option<&str>, selection: &Selection) 
         Some(variant) => audio_of(master, variant).collect(),
         None => Vec::new(),
     };
-    let found = match language {
-        Some(language) => candidates.iter().find(|rendition| rendition.language.as_deref() == Some(language)),
-        None => candidates.iter().find(|rendition| rendition.is_default).or(candidates.first()),
+    let suitable = || {
+        let is_asked =
+            |rendition: &&&Rendition| language.is_none_or(|wanted| fits(rendition.language.as_deref(), wanted));
+        candidates.iter().filter(is_asked)
     };
+    let found = suitable().find(|rendition| rendition.is_default).or_else(|| suitable().next());
     let url = found.and_then(|rendition| rendition.url.clone());
     url.map(|url| Chosen { url, separate: Vec::new() })
         .ok_or_else(|| selection.not_found(candidates.iter().map(|rendition| rendition.name.clone())))

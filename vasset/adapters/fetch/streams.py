@@ -45,6 +45,8 @@ class NothingSuitable(Exception):
 def choose(streams: Sequence[Offered], quality: str, audio: str | None) -> Choice:
     """``quality`` is ``best``, a height such as ``1080p`` (at most that), or ``audio``; ``audio`` a language or a name.
 
+    Of several sounds the default one is taken, else the author's first; bits are compared within one of them only.
+
     Raises :class:`NothingSuitable`.
     """
     sounds = [stream for stream in streams if stream.kind == "audio"]
@@ -72,14 +74,20 @@ def _picture(pictures: Sequence[Offered], quality: str) -> Offered:
 
 
 def _sound(sounds: Sequence[Offered], wanted: str | None) -> Offered:
-    suitable = [sound for sound in sounds if wanted is None or _is_called(sound, wanted.lower())]
+    suitable = sounds if wanted is None else _called(sounds, wanted.lower())
     if not suitable:
         names = [" ".join(filter(None, (sound.language, sound.name))) or "one without a name" for sound in sounds[:20]]
         asked = f"sound called {wanted!r}" if wanted is not None else "sound apart from the picture"
         raise NothingSuitable(f"there is no {asked}; the playlist offers {', '.join(names) or 'none'}")
-    return max(suitable, key=lambda sound: (sound.is_default, sound.bandwidth))
+    usual = next((sound for sound in suitable if sound.is_default), suitable[0])
+    return max((sound for sound in suitable if _what(sound) == _what(usual)), key=lambda sound: sound.bandwidth)
 
 
-def _is_called(sound: Offered, wanted: str) -> bool:
-    language = (sound.language or "").lower()
-    return wanted in {language, (sound.name or "").lower()} or language.startswith(wanted + "-")
+def _what(sound: Offered) -> tuple[object, ...]:
+    """The same for encodings of the same sound."""
+    return sound.language, sound.name, sound.audio_group, sound.is_default
+
+
+def _called(sounds: Sequence[Offered], wanted: str) -> Sequence[Offered]:
+    exactly = [sound for sound in sounds if wanted in {(sound.language or "").lower(), (sound.name or "").lower()}]
+    return exactly or [sound for sound in sounds if (sound.language or "").lower().startswith(wanted + "-")]

@@ -108,11 +108,11 @@ pub fn parse(
     let total = root.attribute("mediaPresentationDuration").and_then(duration::parse);
     let periods: Vec<&Element> = root.children_named("Period").collect();
     let mut presentation = Presentation { parts: Vec::new(), separate_renditions: Vec::new() };
-    let mut previous_choice: Option<String> = None;
+    let mut previous: Option<Representation<'_>> = None;
     for (index, period) in periods.iter().enumerate() {
         let period_base = base_of(period, &base)?;
         let offered = representation::list(period, limits)?;
-        let chosen = representation::choose(&offered, selection, previous_choice.as_deref())?;
+        let chosen = representation::choose(&offered, selection, previous.as_ref())?;
         refuse_protection(chosen)?;
         if index == 0 {
             presentation.separate_renditions = representation::others(&offered, chosen);
@@ -120,7 +120,7 @@ pub fn parse(
         let period_microseconds = period_duration(&periods, index, total);
         segments::append(&mut presentation.parts, chosen, &period_base, period_microseconds, limits)?;
         check("fragments", presentation.parts.len() as u64, limits.fragments)?;
-        previous_choice = Some(chosen.identifier().to_owned());
+        previous = Some(*chosen);
     }
     if presentation.parts.is_empty() { Err(PlaylistError::Empty) } else { Ok(presentation) }
 }

@@ -4,7 +4,7 @@ use super::tree::Element;
 use crate::fragments::bounds::{PlaylistLimits, check};
 use crate::fragments::offer::{OfferedStream, StreamKind};
 use crate::fragments::refusal::PlaylistError;
-use crate::fragments::selection::{Selection, is_audio_codec};
+use crate::fragments::selection::{Selection, fits, is_audio_codec};
 
 /// A `Representation` with the elements it inherits from.
 #[derive(Debug, Clone, Copy)]
@@ -66,13 +66,27 @@ impl<'manifest> Representation<'manifest> {
         self.set.attribute("lang")
     }
 
+    /// Whether the author says that a player takes it unasked.
+    fn is_main(&self) -> bool {
+        self.set.children_named("Role").any(|role| role.attribute("value") == Some("main"))
+    }
+
+    fn label(&self) -> Option<&'manifest str> {
+        self.set.child("Label").map(|label| label.text.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// Whether it is another encoding of the same thing: the picture, or the sound in one language and for one purpose.
+    fn is_like(&self, other: &Self) -> bool {
+        let what = |each: &Self| (each.content(), each.language(), each.label(), each.is_main());
+        what(self) == what(other)
+    }
+
     /// What it is to somebody who chooses. A picture whose codecs name no sound has it elsewhere, if the period has any.
     pub(super) fn offer(&self, index: usize, all: &[Self]) -> OfferedStream {
         let codecs = self.attribute("codecs");
         let carries_sound = codecs.is_some_and(|codecs| codecs.split(',').any(is_audio_codec));
         let has_sound_elsewhere = all.iter().any(|each| each.content() == Content::Audio);
         let pixels = |name| self.attribute(name).and_then(|text| text.parse().ok());
-        let role = self.set.child("Role").and_then(|role| role.attribute("value"));
         OfferedStream {
             index,
             kind: match self.content() {
@@ -86,9 +100,9 @@ impl<'manifest> Representation<'manifest> {
             bandwidth: self.bandwidth(),
             codecs: codecs.map(str::to_owned),
             language: self.language().map(str::to_owned),
-            name: self.set.child("Label").map(|label| label.text.trim().to_owned()).filter(|text| !text.is_empty()),
+            name: self.label().map(str::to_owned),
             audio_group: None,
-            is_default: role == Some("main"),
+            is_default: self.is_main(),
             is_separate: true,
         }
     }
@@ -113,16 +127,35 @@ pub(super) fn list<'manifest>(
     Ok(representations)
 }
 
-/// Chooses by `selection`; in later periods the identifier chosen before is kept while it exists, so
-/// that one file does not change resolution at an advertisement.
+/// Chooses by `selection`, and in later periods what goes on with `previous`, so that one file does not change kind,
+/// language or resolution at an advertisement.
 pub(super) fn choose<'list, 'manifest>(
     offered: &'list [Representation<'manifest>],
     selection: &Selection,
-    previous: Option<&str>,
+    previous: Option<&Representation<'manifest>>,
 ) -> Result<&'list Representation<'manifest>, PlaylistError> {
-    let same = previous.and_then(|identifier| offered.iter().find(|each| each.identifier() == identifier));
-    same.or_else(|| select(offered, selection))
-        .ok_or_else(|| selection.not_found(offered.iter().map(Representation::describe)))
+    let chosen = match previous {
+        None => select(offered, selection),
+        Some(previous) => continuation(offered, previous),
+    };
+    chosen.ok_or_else(|| selection.not_found(offered.iter().map(Representation::describe)))
+}
+
+/// The one with the same identifier; else the nearest of the same kind, of the same language if there is one.
+fn continuation<'list, 'manifest>(
+    offered: &'list [Representation<'manifest>],
+    previous: &Representation<'manifest>,
+) -> Option<&'list Representation<'manifest>> {
+    let distance = |each: &&Representation<'_>| {
+        let is_another = [
+            each.language() != previous.language(),
+            each.identifier() != previous.identifier(),
+            !each.is_like(previous),
+            each.attribute("height") != previous.attribute("height"),
+        ];
+        (is_another, each.bandwidth().abs_diff(previous.bandwidth()))
+    };
+    offered.iter().filter(|each| each.content() == previous.content()).min_by_key(distance)
 }
 
 /// The representations of other kinds than the chosen one, one line per adaptation set.
@@ -147,9 +180,14 @@ fn select<'list, 'manifest>(
         Selection::Index(index) => offered.get(*index),
         Selection::AtMost(bandwidth) => highest(of(Content::Video).filter(|each| each.bandwidth() <= *bandwidth)),
         Selection::Identifier(identifier) => offered.iter().find(|each| each.identifier() == identifier),
-        Selection::Audio { language } => highest(
-            of(Content::Audio).filter(|each| language.as_deref().is_none_or(|wanted| each.language() == Some(wanted))),
-        ),
+        Selection::Audio { language } => {
+            let suitable = || {
+                of(Content::Audio).filter(|each| language.as_deref().is_none_or(|wanted| fits(each.language(), wanted)))
+            };
+            // Bits are compared within one language only: a dub is no better for being in 5.1.
+            let usual = suitable().find(|each| each.is_main()).or_else(|| suitable().next())?;
+            highest(suitable().filter(|each| each.is_like(usual)))
+        }
     }
 }
 
