@@ -5,21 +5,22 @@
 //! ([`crate::whole`]). When the version changes on the way, everything is thrown away and begun again, a few times;
 //! the last of these attempts asks for one response only, which cannot be a mixture.
 
+mod kept;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use self::kept::Kept;
 use crate::crew::{Setback, Terms, fetch_all};
 use crate::error::{Error, Result, shown};
-use crate::hash::{Algorithm, GROUP_BYTES, GroupHasher, Proof, ProofKind};
-use crate::journal::{Identity, Journal, Recovered};
+use crate::hash::{Algorithm, ProofKind};
+use crate::journal::{Identity, Journal};
 use crate::limit::TaskLimiter;
-use crate::net::hot::HOT_BYTES;
 use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
-use crate::plan::{group_bytes, group_count};
 use crate::probe::{Answer, Content, Version, judge};
 use crate::progress::{Progress, State};
 use crate::request::{Request, Source};
@@ -79,17 +80,9 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     context.progress.set_state(State::Probing);
     let spec = spec(context, request)?;
     let part = Arc::new(PartFile::open(&request.target)?);
-    let mut job = Job {
-        context,
-        request,
-        spec,
-        algorithms: request.algorithms(),
-        part,
-        kept: None,
-        is_whole_only: false,
-        facts: None,
-    };
-    job.recover()?;
+    let algorithms = request.algorithms();
+    let kept = Kept::recover(&part, ProofKind::for_algorithms(&algorithms))?;
+    let mut job = Job { context, request, spec, algorithms, part, kept, is_whole_only: false, facts: None };
     let (size, digests) = job.fetch_until_done().await?;
     context.progress.set_state(State::Verifying);
     job.verify(size, &digests)?;
@@ -157,37 +150,6 @@ impl Facts {
     }
 }
 
-/// Bytes of an earlier attempt that are still believed.
-struct Kept {
-    journal: Journal,
-    identity: Identity,
-    proofs: Vec<Option<Proof>>,
-}
-
-impl Kept {
-    fn version(&self) -> Version {
-        Version { etag: self.identity.etag.clone(), last_modified: self.identity.last_modified.clone() }
-    }
-
-    /// The first run of missing bytes.
-    fn first_missing(&self) -> Option<std::ops::Range<u64>> {
-        let groups = group_count(self.identity.total);
-        let is_missing = |group: &u32| self.proofs.get(*group as usize).is_none_or(Option::is_none);
-        let first = (0..groups).find(is_missing)?;
-        let end = (first..groups).find(|group| !is_missing(group)).unwrap_or(groups);
-        let start = group_bytes(first, self.identity.total).start;
-        Some(start..group_bytes(end - 1, self.identity.total).end)
-    }
-
-    fn bytes(&self) -> u64 {
-        let present = self.proofs.iter().enumerate().filter(|(_, proof)| proof.is_some());
-        present
-            .map(|(group, _)| group_bytes(group as u32, self.identity.total))
-            .map(|bytes| bytes.end - bytes.start)
-            .sum()
-    }
-}
-
 struct Job<'a> {
     context: &'a Context,
     request: &'a Request,
@@ -200,19 +162,6 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Reads the journal and believes what the part file confirms.
-    fn recover(&mut self) -> Result<()> {
-        let (journal, recovered) = Journal::open(&self.part)?;
-        let wanted = ProofKind::for_algorithms(&self.algorithms);
-        let Some(recovered) = recovered.filter(|found| found.identity.proof_kind == wanted) else {
-            journal.remove()?;
-            return Ok(());
-        };
-        let proofs = confirm(&self.part, &recovered)?;
-        self.kept = Some(Kept { journal, identity: recovered.identity, proofs });
-        Ok(())
-    }
-
     async fn fetch_until_done(&mut self) -> Result<(u64, Vec<(Algorithm, String)>)> {
         let mut changes = 0;
         loop {
@@ -463,37 +412,4 @@ impl Job<'_> {
             actual: actual.to_owned(),
         })
     }
-}
-
-/// The proofs to believe: all of them in the boot that wrote them, except that the last one is looked at; in doubt only
-/// those whose bytes still hash to them.
-fn confirm(part: &PartFile, recovered: &Recovered) -> Result<Vec<Option<Proof>>> {
-    let mut proofs = recovered.proofs.clone();
-    let total = recovered.identity.total;
-    let last = proofs.iter().rposition(Option::is_some);
-    for (group, proof) in proofs.iter_mut().enumerate() {
-        let is_doubted = proof.is_some() && (recovered.is_doubtful || Some(group) == last);
-        if is_doubted && prove(part, recovered.identity.proof_kind, group as u32, total)? != *proof {
-            *proof = None;
-        }
-    }
-    Ok(proofs)
-}
-
-/// Hashes a group from the file; `None` when the file is too short.
-fn prove(part: &PartFile, kind: ProofKind, group: u32, total: u64) -> Result<Option<Proof>> {
-    let bytes = group_bytes(group, total);
-    debug_assert!(bytes.end - bytes.start <= GROUP_BYTES);
-    let mut hasher = GroupHasher::new(kind, bytes.start, total);
-    let mut buffer = vec![0; HOT_BYTES];
-    let mut at = bytes.start;
-    while at < bytes.end {
-        let length = (bytes.end - at).min(HOT_BYTES as u64) as usize;
-        if part.read_at(&mut buffer[..length], at).is_err() {
-            return Ok(None);
-        }
-        hasher.update(&buffer[..length]);
-        at += length as u64;
-    }
-    Ok(Some(hasher.finish()))
 }

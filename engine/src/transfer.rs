@@ -1,21 +1,28 @@
 //! What the connections of one download share: the plan, the ledger of finished groups, the hashes, the file.
 
+mod chain;
+mod ledger;
+mod work;
+mod worker;
+
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use url::Url;
 
+use self::chain::Chain;
+use self::ledger::Ledger;
+use self::work::{Work, part_groups};
+pub use self::worker::{Phase, Worker};
 use crate::error::{Error, Result};
 use crate::hash::{Algorithm, GROUP_BYTES, GroupHasher, Proof, ProofKind, Sequential, merge_blake3};
 use crate::journal::Journal;
 use crate::limit::TaskLimiter;
-use crate::net::hot::HOT_BYTES;
 use crate::net::{Client, FetchSpec};
-use crate::plan::{Plan, Span, Victim, choose_theft, group_bytes, group_count};
+use crate::plan::{Plan, Span, choose_theft, group_bytes, group_count};
 use crate::probe::Version;
 use crate::progress::Progress;
 use crate::sink::PartFile;
@@ -24,10 +31,6 @@ use crate::sink::PartFile;
 const MOST_UNRECORDED_GROUPS: usize = 8;
 /// Bytes hashed behind the frontier per finished group, so that nobody stalls on a long catch-up.
 const CATCH_UP_BYTES: u64 = 4 * 1024 * 1024;
-/// Smallest and largest part handed out while groups wait, in groups: 4 MiB and 64 MiB.
-const PART_GROUPS: (f64, f64) = (8.0, 128.0);
-/// A part lasts at least this long on a fast connection, so that the pause between two requests does not count.
-const SHORTEST_PART_SECONDS: f64 = 4.0;
 
 /// A download in ranges.
 pub struct Transfer {
@@ -56,27 +59,6 @@ pub struct Transfer {
     chain: Mutex<Chain>,
 }
 
-struct Work {
-    plan: Plan,
-    partials: HashMap<u32, Piece>,
-    workers: Vec<Arc<Worker>>,
-    wanted_connections: u32,
-    setup_seconds: f64,
-}
-
-struct Ledger {
-    journal: Journal,
-    proofs: Vec<Option<Proof>>,
-    missing: u32,
-    unrecorded: Vec<u32>,
-}
-
-struct Chain {
-    algorithms: Vec<Algorithm>,
-    hashes: Sequential,
-    is_idle: bool,
-}
-
 /// A group being fetched.
 pub struct Piece {
     /// Which one.
@@ -86,92 +68,6 @@ pub struct Piece {
     /// First byte behind the group.
     pub end: u64,
     hasher: GroupHasher,
-}
-
-/// What a connection is doing, for the stall check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Phase {
-    /// Connecting or waiting for the head: bounded by its own timeouts.
-    Requesting = 0,
-    /// Waiting for its share of a rate limit.
-    Waiting = 1,
-    /// Waiting for bytes of the body.
-    Reading = 2,
-}
-
-/// One connection as the others see it.
-#[derive(Default)]
-pub struct Worker {
-    /// Number within the download.
-    pub id: u32,
-    span: Mutex<Option<Arc<Span>>>,
-    holding: Mutex<Option<u32>>,
-    group_bytes: AtomicU64,
-    bytes: AtomicU64,
-    busy_nanoseconds: AtomicU64,
-    rate: AtomicU64,
-    phase: AtomicU8,
-    is_retired: AtomicBool,
-}
-
-impl Worker {
-    /// A worker without work.
-    pub fn new(id: u32) -> Arc<Self> {
-        Arc::new(Self { id, ..Self::default() })
-    }
-
-    /// Bytes received so far.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
-    }
-
-    /// Time spent hashing and writing.
-    pub fn busy(&self) -> Duration {
-        Duration::from_nanos(self.busy_nanoseconds.load(Relaxed))
-    }
-
-    /// Accounts time spent receiving, hashing and writing.
-    pub fn add_busy(&self, time: Duration) {
-        self.busy_nanoseconds.fetch_add(time.as_nanos() as u64, Relaxed);
-    }
-
-    /// Bytes per second lately.
-    pub fn rate(&self) -> f64 {
-        f64::from_bits(self.rate.load(Relaxed))
-    }
-
-    /// Sets the rate; done by the crew's clock.
-    pub fn set_rate(&self, rate: f64) {
-        self.rate.store(rate.to_bits(), Relaxed);
-    }
-
-    /// What it is doing.
-    pub fn is_reading(&self) -> bool {
-        self.phase.load(Relaxed) == Phase::Reading as u8
-    }
-
-    /// Says what it is doing now.
-    pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
-    }
-
-    /// Asks it to end after the group in its hands.
-    pub fn retire(&self) {
-        self.is_retired.store(true, Relaxed);
-    }
-
-    /// Whether it was asked to end.
-    pub fn is_retired(&self) -> bool {
-        self.is_retired.load(Relaxed)
-    }
-
-    fn unclaimed_groups(&self) -> u32 {
-        self.span.lock().as_ref().map_or(0, |span| {
-            let groups = span.unclaimed();
-            groups.end.saturating_sub(groups.start)
-        })
-    }
 }
 
 /// What a transfer starts from.
@@ -415,89 +311,5 @@ impl Transfer {
             digests.push((Algorithm::Blake3, crate::hash::hex(&merge_blake3(&proofs, self.total))));
         }
         Ok(digests)
-    }
-
-    /// Removes the journal of the published file.
-    pub fn remove_journal(&self) -> Result<()> {
-        self.ledger.lock().journal.remove()
-    }
-}
-
-impl Work {
-    fn take(&mut self, worker: &Worker) -> Option<Range<u32>> {
-        let share = self.plan.waiting_groups() as f64 / f64::from(self.wanted_connections);
-        self.plan.take(part_groups(share, worker.rate()))
-    }
-
-    fn victims(&self, thief: u32) -> Vec<Victim> {
-        let others = self.workers.iter().filter(|worker| worker.id != thief);
-        others.map(|worker| Victim { groups: worker.unclaimed_groups(), rate: worker.rate() }).collect()
-    }
-
-    fn steal(&mut self, thief: &Worker) -> Option<Range<u32>> {
-        let victims = self.victims(thief.id);
-        let mean = victims.iter().map(|victim| victim.rate).sum::<f64>() / victims.len().max(1) as f64;
-        let thief_rate = if thief.rate() > 0.0 { thief.rate() } else { mean };
-        let (index, keep) = choose_theft(&victims, thief_rate, self.setup_seconds)?;
-        let span = self.workers.iter().filter(|worker| worker.id != thief.id).nth(index)?.span.lock().clone()?;
-        span.cut(keep)
-    }
-}
-
-/// A fair share of what waits, within bounds; a fast connection gets enough for some seconds.
-fn part_groups(share: f64, rate: f64) -> u32 {
-    let longest = PART_GROUPS.1.max(rate * SHORTEST_PART_SECONDS / GROUP_BYTES as f64);
-    share.ceil().clamp(PART_GROUPS.0, longest) as u32
-}
-
-impl Ledger {
-    fn record(&mut self) -> Result<()> {
-        self.unrecorded.sort_unstable();
-        let mut groups = std::mem::take(&mut self.unrecorded).into_iter().peekable();
-        while let Some(first) = groups.next() {
-            let mut run = vec![first];
-            while let Some(next) = groups.next_if(|next| *next == first + run.len() as u32) {
-                run.push(next);
-            }
-            let proofs: Vec<Proof> = run.iter().filter_map(|group| self.proofs[*group as usize]).collect();
-            self.journal.append(first, &proofs)?;
-            crate::faultpoint!("K7");
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Ledger {
-    /// A cancelled download keeps what it has; a failure here only costs fetching it again.
-    fn drop(&mut self) {
-        let _ = self.record();
-    }
-}
-
-impl Chain {
-    /// Hashes what of `bytes` (at `offset`) lies at the frontier.
-    fn feed(&mut self, offset: u64, bytes: &[u8]) {
-        let position = self.hashes.position();
-        if !self.is_idle && position >= offset && position < offset + bytes.len() as u64 {
-            self.hashes.update(&bytes[(position - offset) as usize..]);
-        }
-    }
-
-    fn catch_up(&mut self, part: &PartFile, end: u64, limit: u64) -> Result<()> {
-        let end = end.min(self.hashes.position().saturating_add(limit));
-        let mut buffer = crate::net::hot::HotBuffer::lease();
-        while self.hashes.position() < end {
-            let length = (end - self.hashes.position()).min(HOT_BYTES as u64) as usize;
-            part.read_at(&mut buffer[..length], self.hashes.position())?;
-            self.hashes.update(&buffer[..length]);
-        }
-        Ok(())
-    }
-
-    /// Bytes behind `offset` will be written again; their hash is taken from the file at the end.
-    fn rewind_if_past(&mut self, offset: u64) {
-        if !self.is_idle && self.hashes.position() > offset {
-            self.hashes = Sequential::new(&self.algorithms, false);
-        }
     }
 }
