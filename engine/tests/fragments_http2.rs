@@ -272,6 +272,7 @@ fn streams_that_nobody_reads_do_not_hold_up_the_one_that_is_read() {
     let mut request = request(&lab, &origin);
     request.connections = Some(12);
     lab.assert_holds(within(Duration::from_secs(25), || lab.run(request)), &joined(12, LARGE));
+    assert_eq!(origin.asked().len(), 13, "a stream was given up, because the one that is read did not move");
 }
 
 #[test]
@@ -316,6 +317,10 @@ fn redirects_are_followed_and_checked() {
     for (place, code) in [("/1.ts", "limit_exceeded"), ("https://10.0.0.1/x", "egress_denied")] {
         let origin = moved(place);
         let lab = lab(&origin);
-        lab.assert_refused(join(&lab, &origin), &[code]);
+        let request = request(&lab, &origin);
+        let most = request.max_redirects as usize;
+        lab.assert_refused(within(Duration::from_secs(25), || lab.run(request)), &[code]);
+        let asked = origin.asked().iter().filter(|asked| asked.path == "/1.ts").count();
+        assert_eq!(asked, if place == "/1.ts" { most + 1 } else { 1 });
     }
 }

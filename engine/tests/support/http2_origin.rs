@@ -21,6 +21,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::authority::Authority;
 
+/// Bytes of one stream that may wait for the connection.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -259,7 +262,12 @@ async fn converse_by_http1(mut tls: TlsStream<TcpStream>, connection: usize, sha
 
 async fn converse(tls: TlsStream<TcpStream>, number: usize, shared: Arc<Shared>) {
     let (cut, mut is_cut) = watch::channel(false);
-    let Ok(mut connection) = h2::server::Builder::new().max_concurrent_streams(100).handshake(tls).await else {
+    let Ok(mut connection) = h2::server::Builder::new()
+        .max_concurrent_streams(100)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .handshake(tls)
+        .await
+    else {
         return;
     };
     loop {
@@ -360,6 +368,10 @@ async fn say(
     }
     let mut stream = respond.send_response(response.body(()).unwrap(), false)?;
     send(&mut stream, body.into()).await?;
+    if matches!(ending, Ending::Reset(_) | Ending::Cut) {
+        // A reset discards what is still queued: the client would never see that there was an answer.
+        until_written(&mut stream).await?;
+    }
     match ending {
         Ending::End => stream.send_data(Bytes::new(), true),
         Ending::Reset(reason) => {
@@ -372,6 +384,16 @@ async fn say(
             Ok(())
         }
     }
+}
+
+/// Waits until everything that was sent is on the connection, which is when the whole buffer is free again.
+async fn until_written(stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
+    stream.reserve_capacity(SEND_BUFFER_BYTES);
+    while stream.capacity() < SEND_BUFFER_BYTES {
+        let Some(capacity) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return Ok(()) };
+        capacity?;
+    }
+    Ok(())
 }
 
 /// Sends all of it as the client's windows allow.
