@@ -3,27 +3,15 @@
 //! `floor_recv http://HOST:PORT/PATH FILE` speaks just enough HTTP/1.1 for a server that sends `Content-Length`; it verifies
 //! nothing, resumes nothing and hashes nothing. It stands beside the engine in the benchmark, never in its place.
 
-use std::{
-    env,
-    error::Error,
-    fs::File,
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::fs::FileExt,
-};
+#[path = "floor/exchange.rs"]
+mod exchange;
+
+use std::{error::Error, fs::File, io::Read, os::unix::fs::FileExt};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = env::args().skip(1);
-    let (Some(url), Some(path)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: floor_recv http://HOST:PORT/PATH FILE".into());
-    };
-    let rest = url.strip_prefix("http://").ok_or("only http:// is spoken here")?;
-    let (host, name) = rest.split_once('/').ok_or("the address has no path")?;
-    let mut stream = TcpStream::connect(host)?;
-    write!(stream, "GET /{name} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-
+    let (mut stream, path) = exchange::ask("floor_recv")?;
     let mut buffer = vec![0_u8; BUFFER_BYTES];
     let mut filled = 0;
     let body_at = loop {
@@ -36,13 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             break at + 4;
         }
     };
-    let head = String::from_utf8_lossy(&buffer[..body_at]).to_ascii_lowercase();
-    let length: u64 = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .ok_or("the server did not say a length")?
-        .trim()
-        .parse()?;
+    let length = exchange::content_length(&buffer[..body_at])?;
 
     let file = File::create(path)?;
     file.write_all_at(&buffer[body_at..filled], 0)?;

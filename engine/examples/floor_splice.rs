@@ -2,12 +2,13 @@
 //!
 //! `floor_splice http://HOST:PORT/PATH FILE`, as `floor_recv`. It cannot hash, decrypt or check anything: a bound, not a way.
 
+#[path = "floor/exchange.rs"]
+mod exchange;
+
 use std::{
-    env,
     error::Error,
     fs::File,
-    io::{self, Read, Write},
-    net::TcpStream,
+    io::{self, Read},
     os::fd::{AsRawFd, RawFd},
 };
 
@@ -21,15 +22,7 @@ unsafe extern "C" {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = env::args().skip(1);
-    let (Some(url), Some(path)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: floor_splice http://HOST:PORT/PATH FILE".into());
-    };
-    let rest = url.strip_prefix("http://").ok_or("only http:// is spoken here")?;
-    let (host, name) = rest.split_once('/').ok_or("the address has no path")?;
-    let mut stream = TcpStream::connect(host)?;
-    write!(stream, "GET /{name} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-
+    let (mut stream, path) = exchange::ask("floor_splice")?;
     // Byte by byte up to the end of the head, so that the body is still in the kernel.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -37,13 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    let length: usize = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))
-        .ok_or("the server did not say a length")?
-        .trim()
-        .parse()?;
+    let length = usize::try_from(exchange::content_length(&head)?)?;
 
     let file = File::create(path)?;
     let (reader, writer) = io::pipe()?;
