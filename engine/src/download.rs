@@ -7,7 +7,7 @@
 
 mod kept;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,8 @@ pub struct Context {
     pub holder: crate::limit::PermitHolder,
     /// Every task the download spawns, so that whoever drops the download can wait for their files to be closed.
     pub spawned: TaskTracker,
+    /// Set as soon as the file has its name, whatever becomes of the download then.
+    pub published: Arc<OnceLock<Outcome>>,
 }
 
 /// A finished download.
@@ -86,31 +88,40 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let (size, digests) = job.fetch_until_done().await?;
     context.progress.set_state(State::Verifying);
     job.verify(size, &digests)?;
-    let durability = publish(job.part.clone(), request.durable).await?;
     let facts = job.facts.take().unwrap_or_else(|| Facts::unasked(&job.spec.url));
-    Ok(Outcome {
+    let outcome = Outcome {
         path: request.target.clone(),
         size,
         digests,
-        elapsed: started.elapsed(),
+        elapsed: Duration::ZERO,
         resumed_bytes: context.progress.resumed(),
         fetched_bytes: context.progress.fetched(),
         connections_peak: context.progress.connections_peak(),
         etag: facts.etag,
         content_type: facts.content_type,
         final_url: facts.final_url,
-        durability,
-    })
+        durability: Durability::NotAsked,
+    };
+    publish(context, job.part.clone(), request.durable, started, outcome).await
 }
 
-/// Gives the file its name and removes its journal.
-pub(crate) async fn publish(part: Arc<PartFile>, durable: bool) -> Result<Durability> {
-    let published = tokio::task::spawn_blocking(move || {
+/// Gives the file its name, removes its journal, and completes the outcome. Once begun it is not cancelled: whoever drops
+/// the download waits for it and finds the outcome in the context.
+pub(crate) async fn publish(
+    context: &Context,
+    part: Arc<PartFile>,
+    durable: bool,
+    started: Instant,
+    outcome: Outcome,
+) -> Result<Outcome> {
+    let published = context.published.clone();
+    let publishing = context.spawned.spawn_blocking(move || {
         let durability = part.publish(durable)?;
         crate::journal::discard(part.target());
-        Ok(durability)
+        let outcome = Outcome { durability, elapsed: started.elapsed(), ..outcome };
+        Ok(published.get_or_init(|| outcome).clone())
     });
-    published.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
+    publishing.await.map_err(|cause| Error::InvalidRequest(cause.to_string()))?
 }
 
 fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {

@@ -165,6 +165,7 @@ impl Engine {
             progress: Arc::default(),
             holder: self.shared.permits.holder(request.weight),
             spawned: TaskTracker::new(),
+            published: Arc::default(),
         };
         self.shared.spawner.spawn(async move {
             answer(crate::fragments::offered(&context, &request).await);
@@ -278,15 +279,19 @@ impl Shared {
                 }
                 Order::Run => {
                     let request = task.request.lock().clone();
-                    let spawned = TaskTracker::new();
+                    let context = self.context(task);
                     let outcome = tokio::select! {
                         biased;
                         _ = orders.wait_for(|order| *order != Order::Run) => None,
-                        outcome = self.run(task, &request, &spawned) => Some(outcome),
+                        outcome = run(&context, &request) => Some(outcome),
                     };
-                    // Connections that were cut off still hold the part file's lock until they have been dropped.
-                    spawned.close();
-                    spawned.wait().await;
+                    // Connections that were cut off still hold the part file's lock until they have been dropped, and a
+                    // file that was being published then has its name: no order or timeout makes that undone.
+                    context.spawned.close();
+                    context.spawned.wait().await;
+                    if let Some(published) = context.published.get() {
+                        return Ok(published.clone());
+                    }
                     if let Some(outcome) = outcome {
                         return outcome;
                     }
@@ -295,28 +300,14 @@ impl Shared {
         }
     }
 
-    async fn run(&self, task: &Task, request: &Request, spawned: &TaskTracker) -> Result<Outcome> {
-        let context = Context {
+    fn context(&self, task: &Task) -> Context {
+        Context {
             client: self.client.clone(),
             limiter: task.limiter.clone(),
             progress: task.progress.clone(),
             holder: task.holder.clone(),
-            spawned: spawned.clone(),
-        };
-        let work = async {
-            match &request.source {
-                Source::Single { .. } => download(&context, request).await,
-                Source::Hls { .. } | Source::Dash { .. } | Source::Fragments(_) => {
-                    crate::fragments::download(&context, request).await
-                }
-            }
-        };
-        match request.timeout {
-            None => work.await,
-            Some(timeout) => tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
-                let place = request.target.display().to_string();
-                Err(Error::Timeout { what: "the download", place, seconds: timeout.as_secs_f64() })
-            }),
+            spawned: TaskTracker::new(),
+            published: Arc::default(),
         }
     }
 
@@ -331,5 +322,23 @@ impl Shared {
         task.ended.notify_all();
         self.completions.ended.lock().push_back(task.id);
         let _ = rustix::io::write(self.completions.event.as_fd(), &1_u64.to_ne_bytes());
+    }
+}
+
+async fn run(context: &Context, request: &Request) -> Result<Outcome> {
+    let work = async {
+        match &request.source {
+            Source::Single { .. } => download(context, request).await,
+            Source::Hls { .. } | Source::Dash { .. } | Source::Fragments(_) => {
+                crate::fragments::download(context, request).await
+            }
+        }
+    };
+    match request.timeout {
+        None => work.await,
+        Some(timeout) => tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
+            let place = request.target.display().to_string();
+            Err(Error::Timeout { what: "the download", place, seconds: timeout.as_secs_f64() })
+        }),
     }
 }

@@ -74,6 +74,31 @@ fn a_second_task_on_the_same_target_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
+fn a_cancel_or_pause_during_the_publishing_ends_as_the_target_says() {
+    let origin = Origin::serving(contents(), ETAG);
+    for round in 0..20 {
+        let lab = Lab::new();
+        let mut request = lab.request(&origin.url("/f"));
+        request.durable = true;
+        let handle = lab.engine.submit(request).unwrap();
+        eventually("verifying", || matches!(handle.snapshot().state, State::Verifying | State::Completed));
+        if round % 2 == 0 {
+            handle.cancel();
+        } else {
+            handle.pause();
+            handle.resume();
+        }
+        let outcome = handle.wait(Some(Duration::from_secs(20))).expect("it hangs");
+        // Nothing runs any more: what has not appeared now never will.
+        lab.engine.close();
+        match outcome {
+            Ok(_) => lab.assert_holds(outcome, &contents()),
+            Err(_) => lab.assert_refused(outcome, &["cancelled"]),
+        }
+    }
+}
+
+#[test]
 fn a_cancelled_task_says_so_and_the_next_attempt_goes_on() {
     let lab = Lab::new();
     let file = contents();

@@ -1,7 +1,7 @@
 //! List → requests → connections → one file in order → verify → publish. Read this file first.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,7 +23,7 @@ use crate::hash::Algorithm;
 use crate::probe::Content;
 use crate::progress::State;
 use crate::request::Request;
-use crate::sink::PartFile;
+use crate::sink::{Durability, PartFile};
 
 /// Connections to begin with; each brings another one when its first fragment has come, up to the most.
 const FIRST_CONNECTIONS: usize = 8;
@@ -64,20 +64,20 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let (size, digests) = writer.finish(&algorithms)?;
     verify(request, &mut writer, size, &digests)?;
     drop(writer);
-    let durability = publish(part, request.durable).await?;
-    Ok(Outcome {
+    let outcome = Outcome {
         path: request.target.clone(),
         size,
         digests,
-        elapsed: started.elapsed(),
+        elapsed: Duration::ZERO,
         resumed_bytes: context.progress.resumed(),
         fetched_bytes: context.progress.fetched(),
         connections_peak: context.progress.connections_peak(),
         etag: None,
         content_type: None,
         final_url: terms.url().to_string(),
-        durability,
-    })
+        durability: Durability::NotAsked,
+    };
+    publish(context, part, request.durable, started, outcome).await
 }
 
 /// Goes on from the journal's mark if the part file holds what it says and the origin still sends the same last
