@@ -174,7 +174,7 @@ async fn an_idle_or_limited_task_leaves_its_share_to_the_others_and_hoards_nothi
     assert_within(bytes[1], 45e6, 0.03);
     held_back.set_rate(None);
     let bytes = readers.run(5).await;
-    assert_within(bytes[0] / bytes[1], 1.0, 0.05);
+    assert_within(bytes[0] / bytes[1], 1.0, 0.01);
 }
 
 #[tokio::test(start_paused = true)]

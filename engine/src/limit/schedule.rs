@@ -150,14 +150,15 @@ impl Schedule {
     pub(super) fn enqueue(&mut self, lane: LaneId, want: u64) -> oneshot::Receiver<u64> {
         let (granted, receiver) = oneshot::channel();
         if let Some(Lane { task, waiters, .. }) = self.lanes.get_mut(&lane) {
+            // While it waits it misses nothing but what its own limit refuses.
             if waiters.is_empty() {
                 self.waiting.push(lane);
+                if let Some(task) = self.tasks.get_mut(task) {
+                    let behind_since = task.virtual_time.max(self.past.virtual_time);
+                    task.lateness = self.virtual_time.saturating_sub(behind_since);
+                }
             }
             waiters.push_back(Waiter { want, granted });
-            if let Some(task) = self.tasks.get_mut(task) {
-                let behind_since = task.virtual_time.max(self.past.virtual_time);
-                task.lateness = self.virtual_time.saturating_sub(behind_since);
-            }
         }
         receiver
     }
@@ -231,6 +232,7 @@ impl Schedule {
             return;
         };
         task.virtual_time = start + virtual_cost(bytes, task.weight);
+        task.lateness = task.lateness.min(self.virtual_time.saturating_sub(task.virtual_time));
         [self.global.as_mut(), host, task.bucket.as_mut()]
             .into_iter()
             .flatten()
