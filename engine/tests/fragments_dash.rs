@@ -138,13 +138,17 @@ fn sound(attributes: &str, inside: &str, files: &[(&str, u32)]) -> String {
 }
 
 fn join_audio(text: &str, language: Option<&str>) -> Result<Vec<u8>, Error> {
+    join_selected(text, Selection::Audio { language: language.map(str::to_owned) })
+}
+
+fn join_selected(text: &str, selection: Selection) -> Result<Vec<u8>, Error> {
     let names = ["en-low", "en-high", "fr", "de", "notes", "2-en", "2-de"];
     let site = names.iter().fold(Site::new(), |site, name| site.with(&format!("/{name}"), format!("<{name}>")));
     let origin = site.with("/m.mpd", text).start();
     let lab = Lab::new();
     let mut request = lab.request(&origin.url("/m.mpd"));
     request.source = Source::Dash { url: origin.url("/m.mpd") };
-    request.selection = Selection::Audio { language: language.map(str::to_owned) };
+    request.selection = selection;
     lab.run(request).map(|outcome| std::fs::read(outcome.path).unwrap())
 }
 
@@ -187,6 +191,10 @@ fn later_periods_go_on_in_the_same_kind_and_language_whatever_they_call_it() {
     ));
     for (language, expected) in [(None, "<en-high><2-en>"), (Some("de"), "<de><2-de>")] {
         assert_eq!(join_audio(&text, language).unwrap(), expected.as_bytes(), "{language:?}");
+    }
+    // The number of a stream is its number in the first period.
+    for (index, expected) in [(0, "<en-high><2-en>"), (1, "<de><2-de>")] {
+        assert_eq!(join_selected(&text, Selection::Index(index)).unwrap(), expected.as_bytes(), "{index}");
     }
     // A period without sound cannot go on.
     let silent = text.replace(&second, "");
