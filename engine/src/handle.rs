@@ -95,6 +95,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.worker_threads.unwrap_or(cores.min(4) + 1).max(1))
             .thread_name("vasset-engine")
+            .on_thread_start(give_way)
             .enable_all()
             .build()
             .map_err(|cause| cannot(&cause))?;
@@ -242,6 +243,15 @@ impl Engine {
             runtime.shutdown_timeout(Duration::from_secs(5));
         }
     }
+}
+
+/// Processors that are short go to the event loop first: it has milliseconds of work, and people wait for it.
+const NICENESS: i32 = 5;
+
+fn give_way() {
+    // On Linux niceness belongs to the thread, elsewhere to the whole process. Without it all is as well, only less prompt.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(NICENESS);
 }
 
 impl Drop for Engine {

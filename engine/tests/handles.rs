@@ -331,3 +331,25 @@ fn requests_that_contradict_themselves_are_refused_before_anything_is_sent() {
     }
     assert!(origin.requests().is_empty());
 }
+
+/// The event loop of the program that drives the engine is served first where processors are short.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_threads_of_the_engine_give_way_to_their_caller() {
+    let lab = Lab::new();
+    let nice = |task: &std::path::Path| {
+        let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+        let behind_name = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+        behind_name.split(' ').nth(16).and_then(|field| field.parse::<i32>().ok())
+    };
+    let own = nice(std::path::Path::new("/proc/thread-self")).expect("a thread has a niceness");
+    eventually("a thread of the engine with a lower priority", || {
+        std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| {
+            tasks.flatten().any(|task| {
+                std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "vasset-engine")
+                    && nice(&task.path()) > Some(own)
+            })
+        })
+    });
+    drop(lab);
+}
