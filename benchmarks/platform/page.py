@@ -8,8 +8,8 @@ from benchmarks.page import Run, cell, machine_lines, unmeasured, verdict
 
 TEXT = """Server processes on the same machine as their clients. Goals are upper bounds on the median; *submit to first byte* shows quartiles.
 CPU per request, files and WebSockets are of the gateway alone, in a process without workers; every other figure is of `vasset serve` as its
-users start it, with origin (nginx) and data in memory, but for the burst, whose database is on the disk. Memory is measured in the environment
-of `make bench`, where PyJWT finds `cryptography`, which `make run` does not install (9 MiB). *Memory with children* counts shared pages once.
+users start it, with origin (nginx) and data in memory, but for the burst, whose database is on the disk. *Memory with children* counts shared
+pages once.
 MeTube cannot be installed from PyPI; yt-dlp in threads is the nearest peer that can.
 """
 # What was promised, its goal, and how the names of the figures begin that measure it.
