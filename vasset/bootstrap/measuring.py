@@ -14,11 +14,11 @@ from vasset.telemetry.machine import Machine
 from vasset.telemetry.metrics import Metrics
 from vasset.telemetry.sampling import sample_forever
 from vasset.usecases.end_tasks import end_tasks
-from vasset.usecases.run_download import Ended, RunDownload
 
 if TYPE_CHECKING:
     from vasset.adapters.db.database import Database
     from vasset.bootstrap.downloader import Downloader
+    from vasset.usecases.run_download import Ended, RunDownload
 
 
 @cache
