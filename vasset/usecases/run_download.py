@@ -248,9 +248,9 @@ class RunDownload:
             faultpoint.reach("K11")
             return completed
         except LeaseLost:
-            await self._parts.storage.delete(
-                file.relative_path
-            )  # cancelled, or taken over: its bytes never become the file
+            # Cancelled, or taken over. Whoever took the workspace over has the note in it, and so perhaps this very file in its row: it is
+            # withdrawn only if the workspace is still ours.
+            await self._parts.storage.discard_workspace(self.task.id, fence=self.lease.fence, withdraw=True)
             raise
 
     async def _lease_exit(self) -> ProxyLease | None:

@@ -13,7 +13,7 @@ from tests.support.clock import FakeClock
 from tests.support.downloads import ScriptedExtractor, ScriptedFetcher
 from vasset.adapters.bus.memory import MemoryBus
 from vasset.adapters.db.accounts import SqlAccounts
-from vasset.adapters.db.database import open_database
+from vasset.adapters.db.database import Database, open_database
 from vasset.adapters.db.migrate import migrate
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.adapters.storage.local import LocalStorage
@@ -30,6 +30,7 @@ LEASE_SECONDS = 60.0
 
 @dataclass
 class Surroundings:
+    database: Database
     store: SqlTaskStore
     storage: LocalStorage
     bus: MemoryBus
@@ -106,8 +107,7 @@ async def around(tmp_path: Path) -> AsyncIterator[Surroundings]:
     ]
     bus = MemoryBus(clock=clock)
     try:
-        yield Surroundings(
-            SqlTaskStore(database), LocalStorage(tmp_path / "data", clock, alert_percent=100.0), bus, clock, users
-        )
+        storage = LocalStorage(tmp_path / "data", clock, alert_percent=100.0)
+        yield Surroundings(database, SqlTaskStore(database), storage, bus, clock, users)
     finally:
         await database.close()

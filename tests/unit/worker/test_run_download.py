@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.downloads import CONTENT, Gatekeeper
 from tests.unit.worker.conftest import LEASE_SECONDS, Surroundings
-from vasset.domain.download import Mode, Phase, Task, TaskStatus
+from vasset.adapters.db.library import SqlLibrary
+from vasset.domain.download import Lease, Mode, Phase, Task, TaskStatus
 from vasset.domain.errors import (
     DependencyDown,
     DiskFull,
@@ -17,7 +18,9 @@ from vasset.domain.errors import (
     UrlsExpired,
     VAssetError,
 )
+from vasset.domain.history import PublishedFile
 from vasset.domain.media import Stream
+from vasset.domain.quota import QuotaPolicy
 
 PHASES = ("parsing", "downloading", "merging")
 TWO_STREAMS = (Stream("v", "file", "http://site.test/v", "v.mp4"), Stream("a", "file", "http://site.test/a", "a.m4a"))
@@ -286,3 +289,40 @@ async def test_a_database_that_blinks_delays_completion_and_loses_nothing(
     monkeypatch.setattr(around.store, "complete", blink)
     await around.run(lease).run()
     assert (await around.task(task.id)).status is TaskStatus.COMPLETED
+
+
+@pytest.mark.parametrize("thaws", ["before its successor", "beside its successor", "after its successor"])
+async def test_an_overtaken_worker_never_takes_back_what_its_successor_has(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch, thaws: str
+) -> None:
+    """Frozen between publishing and its row, then thawed: by then the file may stand in somebody else's row."""
+    frozen, thawed = asyncio.Event(), asyncio.Event()
+    complete = around.store.complete
+
+    async def write_row(lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
+        if lease.fence == 1:
+            frozen.set()
+            await thawed.wait()
+        elif thaws == "beside its successor":
+            thawed.set()
+            await zombie
+        return await complete(lease, file, duration_seconds=duration_seconds)
+
+    monkeypatch.setattr(around.store, "complete", write_row)
+    task = await around.submit(mode=Mode.ARCHIVE)
+    zombie = asyncio.create_task(around.run(await around.claim("zombie")).run())
+    await asyncio.wait_for(frozen.wait(), 10)
+    around.clock.advance(LEASE_SECONDS + 1)
+    assert await around.store.reap() == [task.id]
+    if thaws == "before its successor":
+        thawed.set()
+        await asyncio.wait_for(zombie, 10)
+    ended = await asyncio.wait_for(around.run(await around.claim("successor")).run(), 10)
+    thawed.set()
+    assert (await asyncio.wait_for(zombie, 10)).task is None
+    assert ended.task is not None
+    assert ended.task.status is TaskStatus.COMPLETED
+    (only,) = around.files()
+    entry = await SqlLibrary(around.database, QuotaPolicy({})).entry(around.users[0], ended.task.history_id)
+    assert entry.file_path == only
+    assert (around.storage.root / only).read_bytes() == CONTENT
