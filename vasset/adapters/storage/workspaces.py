@@ -39,8 +39,9 @@ class Workspaces:
             raise LeaseLost(f"task {task_id} was taken over with fence {fences[-1]}; fence {fence} must stop")
         earlier = [number for number in fences if number < fence]
         if earlier and not mine.exists():
-            (folder / f".work-{earlier.pop()}").rename(mine)
-        mine.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # its worker is discarding it in this moment: we begin afresh
+                (folder / f".work-{earlier.pop()}").rename(mine)
+        mine.mkdir(parents=True, exist_ok=True)
         for number in earlier:
             shutil.rmtree(folder / f".work-{number}", ignore_errors=True)
         return mine
