@@ -95,7 +95,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.worker_threads.unwrap_or(cores.min(4) + 1).max(1))
             .thread_name("vasset-engine")
-            .on_thread_start(give_way)
+            .on_thread_start(give_way())
             .enable_all()
             .build()
             .map_err(|cause| cannot(&cause))?;
@@ -246,12 +246,20 @@ impl Engine {
 }
 
 /// Processors that are short go to the event loop first: it has milliseconds of work, and people wait for it.
+#[cfg(target_os = "linux")]
 const NICENESS: i32 = 5;
 
-fn give_way() {
-    // On Linux niceness belongs to the thread, elsewhere to the whole process. Without it all is as well, only less prompt.
+/// What each thread of the engine does first. The priority is counted from the caller's, since threads inherit it from one another.
+/// On Linux it belongs to the thread, elsewhere to the whole process. Without it all is as well, only less prompt.
+fn give_way() -> impl Fn() + Send + Sync + 'static {
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(NICENESS);
+    let priority = rustix::process::getpriority_process(None).map(|own| own + NICENESS);
+    move || {
+        #[cfg(target_os = "linux")]
+        if let Ok(priority) = priority {
+            let _ = rustix::process::setpriority_process(None, priority);
+        }
+    }
 }
 
 impl Drop for Engine {

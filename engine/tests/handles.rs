@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -332,24 +333,32 @@ fn requests_that_contradict_themselves_are_refused_before_anything_is_sent() {
     assert!(origin.requests().is_empty());
 }
 
-/// The event loop of the program that drives the engine is served first where processors are short.
+/// The event loop of the program that drives the engine is served first where processors are short. Threads inherit their
+/// priority from one another: however they come about, all of them are as far below the caller.
 #[test]
 #[cfg(target_os = "linux")]
 fn the_threads_of_the_engine_give_way_to_their_caller() {
-    let lab = Lab::new();
     let nice = |task: &std::path::Path| {
         let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
         let behind_name = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
         behind_name.split(' ').nth(16).and_then(|field| field.parse::<i32>().ok())
     };
+    let of_engine = || -> Vec<i32> {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten().map(|task| task.path());
+        let named =
+            |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "vasset-engine\n");
+        tasks.filter(named).filter_map(|task| nice(&task)).collect()
+    };
     let own = nice(std::path::Path::new("/proc/thread-self")).expect("a thread has a niceness");
-    eventually("a thread of the engine with a lower priority", || {
-        std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| {
-            tasks.flatten().any(|task| {
-                std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "vasset-engine")
-                    && nice(&task.path()) > Some(own)
-            })
-        })
+    let file = contents();
+    let served = file.clone();
+    let origin = Origin::start(move |request, wire| wire.serve(request, &served, ETAG));
+    let lab = Lab::new();
+    let mut request = lab.request(&origin.url("/file"));
+    request.durable = true; // syncs on a thread that a thread of the engine starts
+    lab.assert_holds(lab.run(request), &file);
+    eventually("every thread five below", || {
+        let found = of_engine();
+        !found.is_empty() && found.iter().all(|nice| *nice == own + 5)
     });
-    drop(lab);
 }
