@@ -129,6 +129,8 @@ class Cluster:
             if self.servers is None:
                 stack.callback(start_all([self.postgres, self.redis, self.rabbit]))
             self._make_roles()
+            if not self.operators_file.exists():
+                self._make_schema()
             self._write_operators_file()
             stack.callback(self._stop_roles)
             for role in self.roles.values():
@@ -185,6 +187,16 @@ class Cluster:
             name = "gateway" if number == 0 else f"gateway-{number + 1}"
             port = self.port if number == 0 and self.port else free_port()
             self._add(name, port, {**shared, "VASSET_PORT": str(port)}, grpc=False)
+
+    def _make_schema(self) -> None:
+        """Once for a new folder; else every service would find the database empty and start a child for it."""
+        child = [sys.executable, "-m", "vasset.cli", "migrate"]
+        environment = dict(self.roles["asset"].environment)
+        done = subprocess.run(
+            child, env=environment, capture_output=True, text=True, check=False, timeout=START_SECONDS
+        )
+        if done.returncode != 0:
+            raise ServerFailed(f"the schema could not be made: {done.stderr.strip()}")
 
     def _add(self, name: str, http_port: int, environment: dict[str, str], *, grpc: bool) -> None:
         if grpc:
