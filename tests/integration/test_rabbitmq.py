@@ -185,7 +185,7 @@ async def test_a_broker_that_hangs_up_in_the_handshake_is_one_that_is_away(monke
     async def hang_up(*_: object, **__: object) -> None:
         raise StopAsyncIteration
 
-    monkeypatch.setattr("vasset.adapters.queue.rabbitmq.aio_pika.connect_robust", hang_up)
+    monkeypatch.setattr("vasset.adapters.queue.rabbitmq.RobustConnection.connect", hang_up)
     queue = RabbitQueue("amqp://guest:guest@127.0.0.1:1/")
     with pytest.raises(DependencyDown):
         await queue.publish([message(1)])
