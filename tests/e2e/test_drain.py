@@ -40,6 +40,7 @@ async def cluster(origin: Origin) -> AsyncIterator[Cluster]:
         "VASSET_LEASE_SECONDS": "60",  # what is handed back need not wait for it
         "VASSET_DRAIN_SECONDS": "5",
         "VASSET_LEAVE_SECONDS": "1",
+        "VASSET_REQUESTS_PER_MINUTE": "1000000",  # the balancer asks as fast as it is answered
         "VASSET_LOG_FORMAT": "json",
     }
     with server_folder("drain") as folder:
