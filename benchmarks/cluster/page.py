@@ -8,7 +8,7 @@ TEXT = """The five services, PostgreSQL 15, Redis 7, RabbitMQ 3.10, the origin a
 figures are what one small machine does, not what a service can do alone. CPU covers the services with their children (with
 the three servers where the name says so). A claim is counted when PostgreSQL commits it; a WebSocket delay runs from
 `publish` to the client's socket. Goals bound the median of the rounds; the last column but one is what the product's requirements ask. *Idle
-memory* is what a process maps, libraries that all five share included (23 to 34 MiB each). While a burst is accepted the worker already reads
+memory* is what a process maps, libraries that all five share included (30 to 34 MiB each). While a burst is accepted the worker already reads
 pages of the first of it, on the same two cores.
 """
 # What was promised, its goal, and how the names of the figures begin that measure it.

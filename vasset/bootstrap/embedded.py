@@ -124,7 +124,6 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
         parser = await stack.enter_async_context(
             platform.open_parser(settings, tools.extractor, cache, clock, breaker, tools.canonicalise)
         )
-        files = SqlFileStore(database)
         downloader = Downloader(
             settings,
             DownloaderParts(

@@ -120,7 +120,7 @@ class Database:
         return Transaction(statements, await self._now(statements), self.is_sqlite)
 
     async def _now(self, statements: Statements) -> datetime:
-        """The database's time, asked for once a minute: another round trip in every transaction would be a fifth of its price.
+        """The database's time, asked for once a minute: in every transaction it would be one more round trip.
 
         What it said and what passed since is off by the way of that one answer and a minute's drift: milliseconds, where leases
         and retries count seconds.

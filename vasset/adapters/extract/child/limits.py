@@ -26,7 +26,7 @@ def confine(*, memory_mib: int, max_file_bytes: int) -> None:
     """Bound this process. Only the soft address-space limit is lowered: the deno wrapper must be able to raise its own."""
     die_with_parent()
     prctl(SET_NO_NEW_PRIVILEGES, 1)
-    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    os.nice(NICENESS)
     page = resource.getpagesize()
     present = int(Path("/proc/self/statm").read_text().split()[0]) * page if _has_proc() else 512 * 2**20
     _lower(resource.RLIMIT_AS, present + memory_mib * 2**20, soft_only=True)
