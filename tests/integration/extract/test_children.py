@@ -124,6 +124,7 @@ async def test_a_child_has_an_empty_environment_and_limits(
     assert [Path(part).name for part in seen["environment"]["PATH"].split(":")] == ["bin"]
     assert seen["group"] == seen["pid"] != os.getpgid(0)
     assert seen["folder"] == "/"
+    assert seen["niceness"] == os.getpriority(os.PRIO_PROCESS, 0) + 5, "people's requests go first"
     unlimited = -1
     for name in ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_CORE"):
         assert seen["limits"][name][0] != unlimited, name

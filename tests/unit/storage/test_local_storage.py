@@ -1,6 +1,7 @@
 """Publishing, reading back and taking over below the data folder (F30, F31, F37–F40; P3, P5, P14)."""
 
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,6 +143,32 @@ async def test_withdrawing_leaves_the_workspace_of_whoever_took_over(storage: Lo
     storage.workspace("t1", 2)
     await storage.discard_workspace("t1", fence=1, withdraw=True)
     assert storage.published("t1", 2) == file
+
+
+async def test_withdrawing_leaves_what_a_later_worker_is_just_discarding(storage: LocalStorage) -> None:
+    """It took the file over, wrote its row, and was killed (or is still busy) between renaming its folder and removing it."""
+    lease = lease_of("t1", mode=Mode.ARCHIVE)
+    file = await storage.publish(fetched(storage, lease), lease, title="A", ext="mp4", digest=DIGEST)
+    storage.workspace("t1", 2).rename(storage.root / "tmp/t1/.gone-2")
+    await storage.discard_workspace("t1", fence=1, withdraw=True)
+    assert storage.resolve(file.relative_path).read_bytes() == b"bytes"
+    await storage.discard_workspace("t1", fence=2)
+    assert not (storage.root / "tmp/t1").exists()
+
+
+async def test_a_workspace_discarded_in_the_moment_of_its_takeover_is_begun_afresh(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.workspace("t1", 1)
+    seen = storage.workspaces.fences
+
+    def then_it_goes(task_id: str) -> list[int]:
+        found = seen(task_id)
+        shutil.rmtree(storage.root / "tmp" / task_id)
+        return found
+
+    monkeypatch.setattr(storage.workspaces, "fences", then_it_goes)
+    assert list(storage.workspace("t1", 2).iterdir()) == []
 
 
 async def test_a_discard_that_was_cut_off_is_finished_by_the_next(storage: LocalStorage) -> None:

@@ -56,20 +56,25 @@ class Workspaces:
     def discard(
         self, task_id: str, fence: int | None, *, last_look: Callable[[Path], None] = lambda folder: None
     ) -> None:
-        """Each workspace is first renamed out of reach, so that nobody can take it over between ``last_look`` and its removal."""
+        """Those of ``fence`` and before; None: all. Each is first renamed out of reach, so that nobody can take it over between
+        ``last_look`` and its removal.
+        """
         folder = self.folder(task_id)
-        self._remove_gone(folder, last_look)
+        self._remove_gone(folder, fence, last_look)
         for number in self.fences(task_id):
             if fence is None or number <= fence:
                 with contextlib.suppress(FileNotFoundError):  # taken over in this moment: it is somebody's again
                     (folder / f".work-{number}").rename(folder / f".gone-{number}")
-        self._remove_gone(folder, last_look)
+        self._remove_gone(folder, fence, last_look)
         self.remove_if_empty(folder)
 
     @staticmethod
-    def _remove_gone(folder: Path, last_look: Callable[[Path], None]) -> None:
-        if folder.is_dir():
-            for gone in [entry for entry in folder.iterdir() if _GONE.match(entry.name)]:
+    def _remove_gone(folder: Path, fence: int | None, last_look: Callable[[Path], None]) -> None:
+        if not folder.is_dir():
+            return
+        for gone in list(folder.iterdir()):
+            match = _GONE.match(gone.name)
+            if match is not None and (fence is None or int(match[1]) <= fence):
                 last_look(gone)
                 shutil.rmtree(gone, ignore_errors=True)
 

@@ -142,6 +142,7 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
             "pid": os.getpid(),
             "group": os.getpgid(0),
             "folder": str(Path.cwd()),
+            "niceness": os.getpriority(os.PRIO_PROCESS, 0),
             "limits": {name: resource.getrlimit(getattr(resource, name)) for name in LIMITS},
         }
         Path(query["note"]).write_text(json.dumps(seen))
