@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from vasset.adapters.cache.counted import CountedCache
 from vasset.adapters.cache.memory import MemoryCache
+from vasset.bootstrap.measuring import sampling_quota
 from vasset.domain.download import Mode, TaskStatus
 from vasset.domain.errors import DependencyDown
 from vasset.telemetry.machine import Machine
@@ -117,3 +118,23 @@ async def test_sampling_outlives_a_server_that_is_down(metrics: Metrics) -> None
     found = read(metrics)
     assert found["outbox_backlog"] == 7
     assert found["user_quota_usage"] == 0.5
+
+
+async def test_sampling_ends_although_a_driver_swallows_a_cancellation() -> None:
+    """Python 3.11's ``wait_for`` does; the service around it then never ended."""
+    asked, swallowed = asyncio.Event(), asyncio.Event()
+
+    async def usage() -> float:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if swallowed.is_set():
+                raise
+            swallowed.set()
+        return 0.0
+
+    async with asyncio.timeout(10):
+        async with sampling_quota(usage):
+            await asked.wait()
+    assert swallowed.is_set()
