@@ -22,6 +22,14 @@ async def test_the_command_says_what_it_did(tmp_path: Path) -> None:
         assert await run_vasset("migrate", "--data-dir", str(tmp_path), database_url=url) == (0, expected, "")
 
 
+async def test_a_missing_data_folder_is_named_and_not_called_an_outage(tmp_path: Path) -> None:
+    code, _, err = await run_vasset("migrate", "--data-dir", str(tmp_path / "nowhere"))
+    assert (code, err) == (
+        1,
+        f"vasset: there is no data folder {tmp_path / 'nowhere'}; name the server's with --data-dir\n",
+    )
+
+
 async def test_a_start_leaves_alembic_to_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "alembic"]:
         monkeypatch.delitem(sys.modules, name)

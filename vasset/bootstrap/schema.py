@@ -45,6 +45,8 @@ async def bring_up_to_date(database: Database, settings: Settings) -> None:
 
 def migrate_command(settings: Settings) -> int:
     """Bring the schema to this version's and say what was done: for a rollout whose services start afterwards."""
+    if settings.database_url is None and not settings.data_dir.is_dir():
+        raise Unavailable(f"there is no data folder {settings.data_dir}; name the server's with --data-dir")
     before, after = asyncio.run(_migrate(settings.resolved_database_url))
     sys.stdout.write(
         f"The schema was already at {after}.\n"
