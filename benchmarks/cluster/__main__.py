@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from benchmarks.ballast import backed_memory
 from benchmarks.cluster import api, idle, scaling, submissions, websockets
 from benchmarks.cluster.record import Figure, write
 from benchmarks.cluster.running import Measured, measured_cluster
@@ -34,7 +35,7 @@ def main() -> int:
         if not options.quick:  # at once: what is measured stays if a later part fails
             write(found, "python -m benchmarks.cluster", where)
 
-    with measured_cluster(workers=4 if "workers" in parts else 1) as measured:
+    with backed_memory(4096), measured_cluster(workers=4 if "workers" in parts else 1) as measured:
         if "idle" in parts:
             measured_part(idle.measure(measured, rounds=1 if options.quick else 3))
         asyncio.run(_measure(measured, parts, measured_part, quick=options.quick))

@@ -11,12 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.ballast import MEMORY, backed_memory
 from benchmarks.engine import quick, record
 from benchmarks.engine.origin import running_origin
 from benchmarks.engine.peers import REPOSITORY
 from benchmarks.engine.scenarios import measure, scenarios
 
-MEMORY = Path("/dev/shm")
 CACHE = REPOSITORY / ".cache"
 
 
@@ -33,6 +33,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="vasset-bench-", dir=MEMORY if MEMORY.is_dir() else None) as folder,
         tempfile.TemporaryDirectory(prefix="bench-", dir=CACHE) as disk,
+        backed_memory(2048 if options.quick else 5120),
         running_origin(Path(folder)) as origin,
     ):
         if options.quick:

@@ -20,8 +20,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ballast import MEMORY
 from benchmarks.engine import peers, record
-from benchmarks.engine.__main__ import MEMORY
 from benchmarks.engine.lying import LIES, MEBIBYTE, running_lying_origin
 from benchmarks.platform.record import commit
 

@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ballast import MEMORY, backed_memory
 from benchmarks.engine import record
-from benchmarks.engine.__main__ import MEMORY
 from benchmarks.engine.origin import HOSTS, MEBIBYTE, Origin, running_origin
 from benchmarks.platform.record import Figure
 
@@ -111,6 +111,7 @@ def main() -> int:
     where = record.circumstances()
     with (
         tempfile.TemporaryDirectory(prefix="vasset-bench-", dir=MEMORY if MEMORY.is_dir() else None) as folder,
+        backed_memory(5120),
         running_origin(Path(folder)) as origin,
     ):
         out = Path(folder) / "out"

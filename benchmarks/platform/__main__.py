@@ -9,13 +9,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.ballast import MEMORY, backed_memory
 from benchmarks.engine.origin import running_origin
 from benchmarks.platform import api, files, many_files, product_figures, record, websockets
 from benchmarks.platform.measured_server import measured_server
 from benchmarks.platform.product import running_product
 from benchmarks.platform.record import Figure
-
-MEMORY = Path("/dev/shm")
 
 
 def gateway(folder: Path, quick: bool) -> list[Figure]:
@@ -82,7 +81,7 @@ def main() -> int:
     figures = []
     for name, part in PARTS.items():
         if options.only in (None, name):
-            with tempfile.TemporaryDirectory() as folder:
+            with backed_memory(4096), tempfile.TemporaryDirectory() as folder:
                 figures += part(Path(folder), options.quick)
     for figure in figures:
         print(figure.line())

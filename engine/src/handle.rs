@@ -45,7 +45,8 @@ pub struct Settings {
     pub rate_limit: Option<u64>,
     /// Default `User-Agent`.
     pub user_agent: String,
-    /// Threads of the runtime; `None` is one more than cores, at most five.
+    /// Threads of the runtime; `None` is one for each core, at least two and at most four. A thread without work
+    /// is woken for what another is doing already: a third one on two cores costs a tenth of a download's time.
     pub worker_threads: Option<usize>,
 }
 
@@ -93,7 +94,7 @@ impl Engine {
         let policy = EgressPolicy::new(&settings.egress_allow)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(settings.worker_threads.unwrap_or(cores.min(4) + 1).max(1))
+            .worker_threads(settings.worker_threads.unwrap_or(cores.clamp(2, 4)).max(1))
             .thread_name("vasset-engine")
             .on_thread_start(give_way())
             .enable_all()

@@ -18,6 +18,8 @@ use crate::transfer::{Phase, Piece, Transfer, Worker};
 const LONGEST_PREFIX_BYTES: u64 = 8 * 1024 * 1024;
 /// The kernel wakes a reader when this much time's worth of bytes has come, or a full buffer.
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
+/// And never for more than this.
+const MOST_AWAITED_BYTES: usize = 128 * 1024;
 /// After this long without that many, it wakes for every byte again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -149,7 +151,7 @@ async fn skip(body: &mut Body, mut bytes: u64) -> Result<(), Interrupt> {
         return Err(Interrupt::RangeIgnored);
     }
     while bytes > 0 {
-        let (_, read) = body.read_hot(bytes.min(HOT_BYTES as u64) as usize).await?;
+        let (_, read) = body.read_hot(0, bytes.min(HOT_BYTES as u64) as usize).await?;
         if read == 0 {
             let detail = "it ended before the asked bytes".to_owned();
             return Err(Interrupt::Failed(Error::Truncated { place: body.host().to_owned(), detail }));
@@ -179,12 +181,12 @@ async fn stream(
             (limit, HOT_BYTES)
         };
         worker.enter(Phase::Reading);
-        let (hot, read) = match tokio::time::timeout(PATIENCE, body.read_hot(limit)).await {
+        let (hot, read) = match tokio::time::timeout(PATIENCE, body.read_hot(current.position, limit)).await {
             Ok(read) => read?,
             Err(_) => {
                 // The connection has become slower: take what is there.
                 body.set_wake_threshold(1);
-                body.read_hot(limit).await?
+                body.read_hot(current.position, limit).await?
             }
         };
         if read < limit {
@@ -221,8 +223,8 @@ async fn stream(
     Ok(Streamed::NothingLeft)
 }
 
-/// As many bytes as come in [`WAKE_INTERVAL`], at most a full buffer.
+/// As many bytes as come in [`WAKE_INTERVAL`], at most [`MOST_AWAITED_BYTES`].
 fn wake_threshold(received: u64, elapsed: Duration) -> usize {
     let per_interval = received as f64 * WAKE_INTERVAL.as_secs_f64() / elapsed.as_secs_f64().max(1e-6);
-    (per_interval as usize).clamp(1, HOT_BYTES)
+    (per_interval as usize).clamp(1, MOST_AWAITED_BYTES)
 }

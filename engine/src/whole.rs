@@ -98,7 +98,7 @@ impl<'a> Watch<'a> {
         loop {
             tokio::select! {
                 biased;
-                read = body.read_hot(limit) => {
+                read = body.read_hot(position, limit) => {
                     self.silent = Duration::ZERO;
                     return read;
                 }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::hash::{GROUP_BYTES, GroupHasher, Proof, ProofKind};
 use crate::journal::{Identity, Journal, Recovered};
-use crate::net::hot::HOT_BYTES;
+use crate::net::hot::{HOT_BYTES, HotBuffer};
 use crate::plan::{group_bytes, group_count};
 use crate::probe::Version;
 use crate::sink::PartFile;
@@ -70,10 +70,10 @@ fn prove(part: &PartFile, kind: ProofKind, group: u32, total: u64) -> Result<Opt
     let bytes = group_bytes(group, total);
     debug_assert!(bytes.end - bytes.start <= GROUP_BYTES);
     let mut hasher = GroupHasher::new(kind, bytes.start, total);
-    let mut buffer = vec![0; HOT_BYTES];
     let mut at = bytes.start;
     while at < bytes.end {
         let length = (bytes.end - at).min(HOT_BYTES as u64) as usize;
+        let mut buffer = HotBuffer::lease_for(at);
         if part.read_at(&mut buffer[..length], at).is_err() {
             return Ok(None);
         }

@@ -75,7 +75,7 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
         if limiter.is_limited() {
             limit = limiter.take(limit).await;
         }
-        let Ok(read) = tokio::time::timeout(crew.terms.idle_timeout, body.read_hot(limit)).await else {
+        let Ok(read) = tokio::time::timeout(crew.terms.idle_timeout, body.read_hot(received, limit)).await else {
             return Err(crew.terms.silence(&url));
         };
         let (hot, read) = read?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::trail::{Mark, Trail};
 use crate::error::{Error, Result};
 use crate::hash::{Algorithm, Sequential};
-use crate::net::hot::HOT_BYTES;
+use crate::net::hot::{HOT_BYTES, HotBuffer};
 use crate::progress::Progress;
 use crate::sink::PartFile;
 
@@ -59,9 +59,9 @@ impl Writer {
 
     /// Hashes the prefix that `mark` claims; whether it is there and is what was written.
     pub(super) fn recover(&mut self, mark: &Mark, fragments_done: u32) -> Result<bool> {
-        let mut buffer = vec![0; HOT_BYTES];
         while self.position < mark.end {
             let length = (mark.end - self.position).min(HOT_BYTES as u64) as usize;
+            let mut buffer = HotBuffer::lease_for(self.position);
             if self.part.read_at(&mut buffer[..length], self.position).is_err() {
                 break;
             }

@@ -93,10 +93,11 @@ impl Body {
         poll_fn(|cx| self.poll_read(cx, buffer)).await
     }
 
-    /// Reads at least one and at most `limit` bytes into this thread's hot buffer. Use them before the next `await`.
-    pub async fn read_hot(&mut self, limit: usize) -> Result<(HotBuffer, usize)> {
+    /// Reads at least one and at most `limit` bytes, for `position` of a file, into this thread's hot buffer. Use them before the
+    /// next `await`.
+    pub async fn read_hot(&mut self, position: u64, limit: usize) -> Result<(HotBuffer, usize)> {
         poll_fn(|cx| {
-            let mut hot = HotBuffer::lease();
+            let mut hot = HotBuffer::lease_for(position);
             let limit = limit.min(hot.len());
             self.poll_read(cx, &mut hot[..limit]).map_ok(|read| (hot, read))
         })

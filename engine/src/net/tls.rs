@@ -175,7 +175,7 @@ impl TlsStream {
             if self.peer_closed {
                 return Poll::Ready(Ok(0));
             }
-            let mut hot = HotBuffer::lease();
+            let mut hot = HotBuffer::lease_for(0);
             let held = self.ciphertext.len();
             hot[..held].copy_from_slice(&self.ciphertext);
             // No more than fits as plaintext, so that (almost) nothing has to be kept aside.

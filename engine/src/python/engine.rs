@@ -118,7 +118,7 @@ fn hash_path(path: &Path, algorithm: Algorithm) -> Result<String> {
     let failed = |cause: std::io::Error| Error::storage("read", path, &cause);
     let mut file = File::open(path).map_err(failed)?;
     let mut hashes = Sequential::new(&[algorithm], true);
-    let mut buffer = HotBuffer::lease();
+    let mut buffer = HotBuffer::lease_for(0);
     loop {
         let read = file.read(&mut buffer).map_err(failed)?;
         if read == 0 {

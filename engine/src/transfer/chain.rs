@@ -23,9 +23,9 @@ impl Chain {
     /// Hashes from the file what lies before `end`, at most `limit` bytes of it.
     pub(super) fn catch_up(&mut self, part: &PartFile, end: u64, limit: u64) -> Result<()> {
         let end = end.min(self.hashes.position().saturating_add(limit));
-        let mut buffer = HotBuffer::lease();
         while self.hashes.position() < end {
             let length = (end - self.hashes.position()).min(HOT_BYTES as u64) as usize;
+            let mut buffer = HotBuffer::lease_for(self.hashes.position());
             part.read_at(&mut buffer[..length], self.hashes.position())?;
             self.hashes.update(&buffer[..length]);
         }
