@@ -115,6 +115,7 @@ def _once(origin: Origin, peer: Peer, served: Served, taken: Taken) -> None:
     out = peer.outputs[0].parent
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    os.sync()  # nobody pays for writing back what the tool before left
     with (origin.folder / "stderr").open("w+b") as errors:
         began = time.perf_counter()
         process = subprocess.Popen(
