@@ -49,7 +49,8 @@ async def tasks(urls: list[str], folder: Path) -> dict[str, Any]:
     def drain() -> None:
         for number in started.drain_completions():
             outcome = running.pop(number).result()
-            Path(outcome.path).unlink()  # so that 500 files need the room of those at work
+            # So that 500 files need the room of those at work; giving 8 MiB of memory back takes 1.5 ms, which are not the engine's.
+            loop.run_in_executor(None, Path(outcome.path).unlink)
         if not running:
             all_ended.set()
 
