@@ -3,7 +3,7 @@
 A virtual machine may hand its free memory back to its host (free page reporting of the balloon: Firecracker, QEMU, most clouds).
 The next program that needs it then pays for the host's page faults: 3 s per GiB on the machine this was found on, more than any
 downloader needs for the bytes, and whoever happens to run first pays for the others. Only whole free blocks of 2 MiB are handed
-back. So a file fills memory and keeps one page of every 64 KiB: what is free between stays here, and is what the
+back. So a file fills memory and keeps one page of every MiB: what is free between stays here, and is what the
 kernel gives out first.
 """
 
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")
-STRIDE_BYTES = 64 * 1024
+STRIDE_BYTES = 1024 * 1024
 BLOCK = b"\1" * (1 << 20)
 
 

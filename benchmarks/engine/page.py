@@ -13,7 +13,8 @@ otherwise. Each repetition runs all tools, one after the other, starting with an
 the whole process with its children, so `vasset` pays for the start of its interpreter and, unless it says *no hash*, for a
 BLAKE3 of the file. Every file is compared with the origin's by SHA-256 outside the measured time. The floors are
 programs of 60 lines (`engine/examples/floor_*.rs`) without hash, checks or resume: one receives into one buffer and writes
-it, the other lets the kernel move the bytes and never sees them.
+it, the other lets the kernel move the bytes and never sees them. Free memory is kept in pieces that a virtual machine does not give
+back to its host (`benchmarks/ballast.py`): else whoever runs first pays its page faults, up to 3 s per GiB.
 """
 # What was promised, its goal, and how the name of a scenario ends that measures it.
 ENGINE_UNMEASURED = (

@@ -24,6 +24,7 @@ from vasset.domain.errors import DependencyDown
 from vasset.domain.ports import TaskStore
 from vasset.domain.progress import SEQ_PER_FENCE, ProgressFrame
 from vasset.gateway import server
+from vasset.gateway.live import hub
 from vasset.gateway.live.hub import MAX_SOCKETS_PER_USER
 from vasset.gateway.services import GatewayServices
 from vasset.gateway.tickets import Bearer
@@ -310,6 +311,32 @@ async def test_a_dead_bus_delays_progress_and_loses_no_ending(
             assert (await receive(live))["task"]["phase"] == "cancelled"
 
 
+async def test_a_task_that_another_gateway_accepts_is_found_while_the_bus_is_away_and_after_it(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "DEAF_SECONDS", 1.0)
+    async with running_gateway(tmp_path_factory.mktemp("deaf")) as gateway:
+
+        def down(*_: Any) -> Any:
+            raise DependencyDown()
+
+        user = await gateway.sign_up()
+        with monkeypatch.context() as away:
+            away.setattr(gateway.bus, "subscribe", down)
+            async with gateway.socket(await gateway.ws_ticket(user)) as live:
+                assert (await receive(live))["tasks"] == []
+                for _ in range(2):
+                    task = await gateway.submitted(user)  # nobody publishes
+                    assert (await receive(live))["task"]["task_id"] == task.id
+                # Begun and ended between two looks, just before the bus is back.
+                brief = await gateway.finished(user, b"bytes")
+                away.undo()
+                told = (await receive(live))["task"]
+                assert (told["task_id"], told["phase"]) == (brief.id, "completed")
+                await gateway.bus.publish([frame(user, task.id, 1)])
+                assert (await receive(live))["task"]["task_id"] == task.id
+
+
 async def test_readers_that_never_read_are_closed_and_delay_nobody(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +345,7 @@ async def test_readers_that_never_read_are_closed_and_delay_nobody(
         stalled_user, user = await gateway.sign_up(), await gateway.sign_up()
         task = await gateway.submitted(user)
         stalled = [await _handshake(gateway, stalled_user) for _ in range(5)]
-        hub = gateway.app.state.gateway.hub
+        sockets = gateway.app.state.gateway.hub
         async with gateway.socket(await gateway.ws_ticket(user)) as live:
             await receive(live)
             for number in range(1, 5):
@@ -326,7 +353,7 @@ async def test_readers_that_never_read_are_closed_and_delay_nobody(
                 await gateway.bus.publish([frame(user, task.id, number)])
                 assert (await receive(live))["task"]["percent"] == float(number)
             async with asyncio.timeout(20):
-                while hub.sockets > 1:
+                while sockets.sockets > 1:
                     await asyncio.sleep(0.05)
         for connection in stalled:
             connection.close()

@@ -31,6 +31,8 @@ ROUND_SECONDS = 0.5
 WAITING_SECONDS = 5.0
 WAITING = frozenset({Phase.QUEUED, Phase.PAUSED})
 """Tasks that may be silent for hours are asked about less often."""
+DEAF_SECONDS = 5.0
+"""While the bus is away, and once after it is back, tasks nobody here has heard of are looked for this often."""
 SNAPSHOT_TASKS = 100
 MAX_WATCHED = 200
 
@@ -52,6 +54,7 @@ class ProgressHub:
         self._watchers: dict[int, set[Watcher]] = {}
         self._running: list[asyncio.Task[None]] = []
         self._subscribed = asyncio.Event()
+        self._has_missed = False
         self._encoded: tuple[ProgressFrame | None, str] = (None, "")
 
     async def join(self, user_id: int) -> Watcher:
@@ -100,8 +103,12 @@ class ProgressHub:
     async def _watched(self, watcher: Watcher) -> Sequence[Task]:
         if watcher.task_ids is not None:
             return await self._rows(watcher.user_id, watcher.task_ids)
-        unfinished = await self._store.page(watcher.user_id, statuses=UNFINISHED, page=1, per_page=SNAPSHOT_TASKS)
-        latest = await self._store.page(watcher.user_id, page=1, per_page=SNAPSHOT_TASKS)
+        return await self._own(watcher.user_id)
+
+    async def _own(self, user_id: int) -> list[Task]:
+        """A user's unfinished and latest tasks."""
+        unfinished = await self._store.page(user_id, statuses=UNFINISHED, page=1, per_page=SNAPSHOT_TASKS)
+        latest = await self._store.page(user_id, page=1, per_page=SNAPSHOT_TASKS)
         return list({task.id: task for task in (*unfinished.items, *latest.items)}.values())
 
     async def _rows(self, user_id: int, task_ids: Iterable[str]) -> list[Task]:
@@ -122,6 +129,7 @@ class ProgressHub:
             except VAssetError as error:
                 log.warning("progress_bus_lost", reason=error.reason)
             self._subscribed.clear()
+            self._has_missed = True
             await asyncio.sleep(0.5 + random.random())
 
     def _deliver(self, frame: ProgressFrame) -> None:
@@ -132,17 +140,31 @@ class ProgressHub:
                 watcher.offer(frame, now)
 
     async def _poll(self) -> None:
+        looked_at = self._clock.monotonic() - DEAF_SECONDS
         while True:
             await asyncio.sleep(ROUND_SECONDS)
+            now = self._clock.monotonic()
+            is_deaf = self._has_missed and now - looked_at >= DEAF_SECONDS
+            if is_deaf:
+                looked_at, self._has_missed = now, not self._subscribed.is_set()
             for user_id, watchers in list(self._watchers.items()):
-                now = self._clock.monotonic()
                 silent = {task for watcher in watchers for task in watcher.silent(now, SILENT_SECONDS)}
-                if silent:
-                    await asyncio.sleep(0)  # let frames pass between two users' look-ups
-                    try:
+                if not silent and not is_deaf:
+                    continue
+                await asyncio.sleep(0)  # let frames pass between two users' look-ups
+                try:
+                    if is_deaf:
+                        await self._look_for_news(user_id)
+                    if silent:
                         await self._look_up(user_id, silent)
-                    except VAssetError as error:
-                        log.warning("progress_poll_failed", reason=error.reason)
+                except VAssetError as error:
+                    log.warning("progress_poll_failed", reason=error.reason)
+
+    async def _look_for_news(self, user_id: int) -> None:
+        """Tasks that another gateway accepted while no frame could tell; what a socket knows already it drops."""
+        if any(watcher.task_ids is None for watcher in self._watchers.get(user_id, ())):
+            for frame in await self._progress.current(await self._own(user_id)):
+                self._deliver(frame)
 
     async def _look_up(self, user_id: int, silent: set[str]) -> None:
         page = await self._store.page(user_id, statuses=UNFINISHED, page=1, per_page=SNAPSHOT_TASKS)

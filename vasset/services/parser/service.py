@@ -49,7 +49,7 @@ class ParserService:
         self._reading: dict[str, asyncio.Task[MediaInfo]] = {}
 
     async def parse(self, identity: Identity, url: str, *, playlist_page: int = 1) -> MediaInfo:
-        """Raises ``InvalidInput`` and its kinds, ``ExtractionFailed``, ``BreakerOpen``, ``Overloaded``."""
+        """Raises ``InvalidInput`` and its kinds, ``ExtractionFailed``, ``BreakerOpen``, ``Overloaded``; ``Unavailable`` when closed meanwhile."""
         if not 1 <= playlist_page <= MAX_PLAYLIST_PAGE:
             raise InvalidInput(f"playlist_page must be 1 to {MAX_PLAYLIST_PAGE}")
         canonical = self._canonicalise(url)
@@ -63,7 +63,13 @@ class ParserService:
             self._reading[key] = reading
             reading.add_done_callback(lambda done: self._finished(key, done))
         # Shielded: one impatient client must not take the answer from the others who wait for it.
-        return await asyncio.shield(reading)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            asking = asyncio.current_task()
+            if reading.cancelled() and asking is not None and not asking.cancelling():
+                raise Unavailable() from None  # this service stops, not its client: over gRPC nobody would answer that one
+            raise
 
     async def close(self) -> None:
         """Stop the readings nobody can wait for any more."""

@@ -16,5 +16,6 @@ class ParserServicer(ParserServiceServicer):
         self._parser = parser
 
     async def ParseURL(self, request: wire.ParseURLRequest, context: Any) -> wire.MediaInfoMessage:
-        info = await self._parser.parse(identity_of(context), request.url, playlist_page=max(1, request.playlist_page))
+        page = request.playlist_page if request.HasField("playlist_page") else 1
+        info = await self._parser.parse(identity_of(context), request.url, playlist_page=page)
         return convert.media_to_wire(info)

@@ -11,10 +11,10 @@ import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    from typing import TypeAlias as _TypeAlias
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    from typing_extensions import TypeAlias as _TypeAlias
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -26,18 +26,20 @@ class ParseURLRequest(_message.Message):
     PLAYLIST_PAGE_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     playlist_page: _builtins.int
-    """from 1"""
+    """from 1, which is also what leaving it out means"""
     def __init__(
         self,
         *,
         url: _builtins.str = ...,
-        playlist_page: _builtins.int = ...,
+        playlist_page: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_playlist_page", b"_playlist_page", "playlist_page", b"playlist_page"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["playlist_page", b"playlist_page", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_playlist_page", b"_playlist_page", "playlist_page", b"playlist_page", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__playlist_page: _TypeAlias = _typing.Literal["playlist_page"]  # noqa: Y015
+    _WhichOneofArgType__playlist_page: _TypeAlias = _typing.Literal["_playlist_page", b"_playlist_page"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__playlist_page) -> _WhichOneofReturnType__playlist_page | None: ...
 
 Global___ParseURLRequest: _TypeAlias = ParseURLRequest  # noqa: Y015
 

@@ -1,8 +1,9 @@
-"""A page is read once for everybody who asks at the same time, and remembered no longer than it is true."""
+"""The port ``Parser``, in the process and over gRPC: a page is read once for everybody who asks, and remembered no longer than it is true."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,14 +16,22 @@ from vasset.domain.errors import (
     ExtractionFailed,
     InvalidInput,
     InvalidUrl,
+    Unavailable,
     UnsupportedSite,
 )
 from vasset.domain.media import Format, MediaInfo, PlaylistEntry, QualityChoice
+from vasset.domain.ports import Parser
 from vasset.domain.user import Identity, Role
+from vasset.services.client import open_channel
+from vasset.services.parser.client import IDEMPOTENT, ParserClient
 from vasset.services.parser.service import ParserService
+from vasset.services.parser.servicer import ParserServicer
+from vasset.services.proto import parser_pb2, parser_pb2_grpc
+from vasset.services.server import ServiceServer
 from vasset.usecases.breaker import CircuitBreaker
 
 ME = Identity(1, Role.FREE, 1)
+TOKEN = "t" * 32
 URL = "https://videos.example/watch?v=1"
 
 
@@ -59,18 +68,36 @@ def canonicalise(url: str) -> str:
 
 @dataclass
 class World:
+    """``parser`` is what is tested; ``service`` is it, or stands behind it."""
+
     clock: FakeClock
     cache: MemoryCache
     reader: Reader
-    parser: ParserService
+    service: ParserService
+    parser: Parser
 
 
-@pytest.fixture
-def world() -> World:
+@pytest.fixture(params=["here", "over grpc"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     clock = FakeClock()
     cache, reader = MemoryCache(clock=clock), Reader()
-    parser = ParserService(reader, cache, canonicalise, clock, CircuitBreaker(clock))  # type: ignore[arg-type]  # describes only
-    return World(clock, cache, reader, parser)
+    service = ParserService(reader, cache, canonicalise, clock, CircuitBreaker(clock))  # type: ignore[arg-type]  # describes only
+    if request.param == "here":
+        yield World(clock, cache, reader, service, service)
+        return
+    server = ServiceServer(TOKEN)
+    server.add(
+        parser_pb2_grpc.add_ParserServiceServicer_to_server,
+        ParserServicer(service),
+        parser_pb2.DESCRIPTOR.services_by_name["ParserService"],
+    )
+    port = await server.start("127.0.0.1", 0)
+    channel = open_channel(f"127.0.0.1:{port}", idempotent=[*IDEMPOTENT])
+    try:
+        yield World(clock, cache, reader, service, ParserClient(channel, TOKEN))
+    finally:
+        await channel.close()
+        await server.stop(0)
 
 
 async def test_the_second_question_is_answered_from_memory_in_full(world: World) -> None:
@@ -182,6 +209,6 @@ async def test_closing_stops_what_is_being_read(world: World) -> None:
     question = asyncio.create_task(world.parser.parse(ME, URL))
     while not world.reader.reads:
         await asyncio.sleep(0)
-    await world.parser.close()
-    with pytest.raises(asyncio.CancelledError):
-        await question
+    await world.service.close()
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(question, 5)
