@@ -109,9 +109,7 @@ def _shortfall(run: Run) -> list[str]:
     if not missed:
         return [f"All {len(promised)} goals measured here are reached."]
     lines = [f"**{len(missed)} of the {len(promised)} goals measured here are not reached.**"]
-    floor = next(
-        (figure for name, figure in run["figures"].items() if name.endswith("CPU | floor: recv + pwrite / curl")), None
-    )
+    floor = run["figures"].get(SEPARATOR.join(("1024 MiB over HTTP", "CPU", "floor: recv + pwrite / curl")))
     if floor is not None:
         lines.append(
             f"For scale: the floor, which neither hashes nor checks, took {cell(floor)} of curl's CPU over HTTP in this run; in the"
