@@ -158,6 +158,7 @@ class ProgressHub:
                     if silent:
                         await self._look_up(user_id, silent)
                 except VAssetError as error:
+                    self._has_missed = self._has_missed or is_deaf  # what could not be looked at is still unseen
                     log.warning("progress_poll_failed", reason=error.reason)
 
     async def _look_for_news(self, user_id: int) -> None:
