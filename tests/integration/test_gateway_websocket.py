@@ -317,7 +317,7 @@ async def test_a_task_that_another_gateway_accepts_is_found_while_the_bus_is_awa
     monkeypatch.setattr(hub, "DEAF_SECONDS", 1.0)
     async with running_gateway(tmp_path_factory.mktemp("deaf")) as gateway:
 
-        def down(*_: Any) -> Any:
+        def down(*_: Any, **__: Any) -> Any:
             raise DependencyDown()
 
         user = await gateway.sign_up()
