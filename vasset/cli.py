@@ -1,197 +1,31 @@
-"""``vasset``: serve, get, fetch, doctor, migrate, version.
+"""``vasset``: which of its programs runs. ``fetch`` and the services start at once, the rest is a tree of commands.
 
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the address or choice was refused · 4 the site or the network failed ·
-5 the disk refused · 6 a tool is missing · 130 interrupted (run the same command again to go on).
-
-Nothing heavy is imported before a command is known: ``vasset fetch`` is timed against curl, ``--help`` must answer at once.
+Nothing is imported before that is known: ``vasset fetch`` is timed against curl, and a service lives for weeks with what it carries.
 """
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import typer
+    from collections.abc import Sequence
 
-    from vasset.config import Settings
-
-ROLES = frozenset({"gateway", "auth", "parser", "downloader", "asset"})
-EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_MISSING_TOOL, EXIT_INTERRUPTED = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    130,
-)
+ROLES = ("gateway", "auth", "parser", "downloader", "asset")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: "Sequence[str] | None" = None) -> None:
     """The console script."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["fetch"]:
         from vasset.adapters.fetch.command import main as fetch
 
         raise SystemExit(fetch(arguments[1:]))
-    if (
-        len(arguments) == 1 and arguments[0] in ROLES
-    ):  # a service lives for weeks: it does not carry the command tree along
-        from vasset.bootstrap.roles import run_role
+    if len(arguments) == 1 and arguments[0] in ROLES:
+        from vasset.commands import serve_role
 
-        _exit_with(run_role, arguments[0], _settings(None))
+        serve_role(arguments[0])
+    from vasset.commands import application
+
     application()(arguments)
-
-
-def application() -> "typer.Typer":
-    """The command tree."""
-    import typer
-
-    app = typer.Typer(
-        name="vasset",
-        help="Video URL in, file you own out.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 site or network, 5 disk, 6 missing tool, 130 interrupted.",
-    )
-    config_option = typer.Option(help="YAML file with settings.", exists=True, dir_okay=False)
-    data_option = typer.Option(help="Root of all files (VASSET_DATA_DIR).")
-
-    @app.command()
-    def serve(
-        host: Annotated[str | None, typer.Option(help="Address to bind (VASSET_HOST).")] = None,
-        port: Annotated[int | None, typer.Option(help="Port to bind, 0 for a free one (VASSET_PORT).")] = None,
-        data_dir: Annotated[Path | None, data_option] = None,
-        config: Annotated[Path | None, config_option] = None,
-    ) -> None:
-        """Serve page, API and downloads in one process."""
-        settings = _settings(config, host=host, port=port, data_dir=data_dir)
-        _require_tools()
-        from vasset.bootstrap.embedded import serve as run
-
-        _exit_with(run, settings)
-
-    @app.command()
-    def get(
-        url: Annotated[str, typer.Argument(help="Address of the page with the video.")],
-        output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the file.")] = Path(),
-        quality: Annotated[str, typer.Option(help="best, 2160p … 360p, audio, or a format id.")] = "best",
-        format: Annotated[str, typer.Option(help="mp4, mkv, webm, mp3, m4a, opus, flac or original.")] = "mp4",
-        subtitles: Annotated[bool, typer.Option(help="Embed written subtitles, up to three languages.")] = True,
-        json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a progress bar.")] = False,
-        config: Annotated[Path | None, config_option] = None,
-    ) -> None:
-        """Download one video without a server. The same command again goes on where it stopped."""
-        settings = _settings(config)
-        _require_tools()
-        from vasset.bootstrap.standalone import get as run
-
-        _exit_with(run, settings, url, output, quality, format, json, subtitles, as_json=json)
-
-    @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-    def fetch() -> None:
-        """Download one file or playlist by its own URL: `vasset fetch URL -o FILE`; see `vasset fetch --help`."""
-
-    @app.command()
-    def doctor(
-        fix: Annotated[bool, typer.Option("--fix", help="Repair what can be repaired.")] = False,
-        data_dir: Annotated[Path | None, data_option] = None,
-        config: Annotated[Path | None, config_option] = None,
-    ) -> None:
-        """Check that rows, outbox, quota ledger and disk agree. Exit code 1 when something is wrong and not repaired."""
-        settings = _settings(config, data_dir=data_dir)
-        from vasset.bootstrap.doctoring import doctor as run
-
-        _exit_with(run, settings, fix)
-
-    @app.command()
-    def migrate(
-        data_dir: Annotated[Path | None, data_option] = None, config: Annotated[Path | None, config_option] = None
-    ) -> None:
-        """Bring the database's schema to this version, as every start does; for doing it once before a rollout."""
-        settings = _settings(config, data_dir=data_dir)
-        from vasset.bootstrap.schema import migrate_command as run
-
-        _exit_with(run, settings)
-
-    @app.command()
-    def version() -> None:
-        """Versions of V-Asset, its engine and yt-dlp."""
-        from importlib.metadata import version as installed
-
-        print(f"vasset {installed('vasset')}, yt-dlp {installed('yt-dlp')}, Python {sys.version.split()[0]}")
-
-    from vasset.bootstrap import service_commands, ytdlp_commands
-
-    service_commands.register(app, _settings, _exit_with)
-    ytdlp_commands.register(app, _settings, _exit_with)
-    return app
-
-
-def _settings(config: Path | None, **overrides: Any) -> "Settings":
-    from pydantic import ValidationError
-
-    from vasset.config import load_settings
-
-    try:
-        return load_settings(config, **overrides)
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "".join(f"VASSET_{str(part).upper()}: " for part in problem["loc"][:1])
-            words = problem["msg"].removeprefix("Value error, ").removeprefix(name.removesuffix(": "))
-            where = "" if problem["type"] == "value_error" else "; docs/configuration.md lists every setting"
-            print(f"vasset: {name}{words.strip()}{where}", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE) from None
-    except (
-        Exception
-    ) as error:  # the file is YAML of another shape, or none at all: the parser has classes of its own for that
-        if config is None:
-            raise
-        place = getattr(error, "problem_mark", None)
-        line = f" (line {place.line + 1})" if place is not None else ""
-        print(f"vasset: {config} cannot be read{line}; write one `name: value` a line, as YAML", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE) from None
-
-
-def _require_tools() -> None:
-    """One sentence and the command that installs it, instead of a stack trace later."""
-    import shutil
-    from importlib.util import find_spec
-
-    if shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None:
-        print("vasset: ffmpeg is not installed; install it with `sudo apt-get install ffmpeg`.", file=sys.stderr)
-        raise SystemExit(EXIT_MISSING_TOOL)
-    if find_spec("vasset._engine") is None:
-        print("vasset: the engine is not built; build it with `make build`.", file=sys.stderr)
-        raise SystemExit(EXIT_MISSING_TOOL)
-
-
-def _exit_with(run: Any, *arguments: Any, as_json: bool = False) -> None:
-    """Run a command to its exit code; failures we know are one sentence, or one line of JSON as ``vasset fetch`` prints it."""
-    from vasset.domain import errors
-
-    codes: list[tuple[type[errors.VAssetError], int]] = [
-        (errors.InvalidInput, EXIT_REFUSED),
-        (errors.StorageFailed, EXIT_DISK),
-        (errors.DiskPressure, EXIT_DISK),
-        (errors.ExtractionFailed, EXIT_UPSTREAM),
-        (errors.TransferFailed, EXIT_UPSTREAM),
-    ]
-    try:
-        code = run(*arguments)
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-    except errors.VAssetError as error:
-        if as_json:
-            import json
-
-            print(json.dumps({"error": {"code": error.reason, "message": error.message}}))
-        else:
-            print(f"vasset: {error.message}", file=sys.stderr)
-        code = next((number for kind, number in codes if isinstance(error, kind)), EXIT_FAILED)
-    raise SystemExit(code or 0)
 
 
 if __name__ == "__main__":

@@ -205,10 +205,17 @@ async def test_an_existing_file_is_never_replaced(apart: Origin, tmp_path: Path)
     assert target.read_bytes() == b"mine"
 
 
-def test_fetching_a_file_imports_nothing_of_playlists() -> None:
+@pytest.mark.parametrize(
+    ("address", "needless"),
+    [
+        ("http://10.0.0.1/x", {"typing", "dataclasses", "subprocess", "vasset.adapters.fetch.playlist"}),
+        ("http://10.0.0.1/x.m3u8", {"typing", "dataclasses", "subprocess", "vasset.adapters.fetch.pair"}),
+    ],
+)
+def test_fetching_imports_nothing_it_does_not_need(address: str, needless: set[str]) -> None:
     script = (
-        "import sys\nfrom vasset.adapters.fetch import command\ncommand.main(['http://10.0.0.1/x', '-o', '/nonexistent/x', '-q'])\n"
-        "extra = {'dataclasses', 'subprocess', 'vasset.adapters.fetch.playlist'} & set(sys.modules)\n"
+        f"import sys\nfrom vasset import cli\ntry: cli.main(['fetch', {address!r}, '-o', '/nonexistent/x', '-q'])\n"
+        f"except SystemExit: pass\nextra = {needless!r} & set(sys.modules)\n"
         "sys.exit(f'imported {extra}' if extra else 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from vasset.adapters.fetch.streams import Choice, NothingSuitable, choose
+from vasset.adapters.fetch.streams import NothingSuitable, choose
 
 
 @dataclass(frozen=True)
@@ -43,38 +43,51 @@ LANGUAGES = [
     Stream(4, "audio", bandwidth=512_000, language="en-US", name="Commentary"),
     Stream(5, "audio", bandwidth=96_000, language="en"),
 ]
+CODES = [
+    Stream(0, "video", 720, 2_000_000),
+    Stream(1, "audio", language="ger", name="Deutsch"),
+    Stream(2, "audio", language="eng", name="English"),
+    Stream(3, "audio", language="zh-Hant-TW"),
+    Stream(4, "audio", language="zh-Hans"),
+]
 MAIN = [replace(stream, is_default=stream.index in {2, 3}) for stream in LANGUAGES]
 
 
 @pytest.mark.parametrize(
     ("streams", "quality", "audio", "expected"),
     [
-        (APART, "best", None, Choice(1, 4)),
-        (APART, "best", "de", Choice(1, 3)),
-        (APART, "best", "english", Choice(1, 4)),
-        (APART, "best", "en", Choice(1, 4)),
-        (APART, "720p", None, Choice(0, 2)),
-        (APART, "1079p", None, Choice(0, 2)),
-        (APART, "audio", None, Choice(4)),
-        (APART, "audio", "de", Choice(2)),
-        (TOGETHER, "best", None, Choice(1)),
-        (TOGETHER, "480p", "en", Choice(0)),
-        (TOGETHER, "best", "commentary", Choice(1, 3)),
-        (TOGETHER, "audio", None, Choice(3)),
-        ([Stream(0, "audio", bandwidth=1), Stream(1, "audio", bandwidth=2)], "best", None, Choice(1)),
-        (MAIN, "best", None, Choice(0, 3)),
-        (MAIN, "audio", None, Choice(3)),
-        (MAIN, "best", "fr", Choice(0, 1)),
-        (MAIN, "best", "en", Choice(0, 5)),
-        (MAIN, "best", "en-us", Choice(0, 3)),
-        (MAIN, "best", "Commentary", Choice(0, 4)),
-        (LANGUAGES, "best", None, Choice(0, 1)),
-        (LANGUAGES, "best", "en-US", Choice(0, 3)),
-        ([Stream(0, "both", None, 3), Stream(1, "both", None, 5)], "720p", None, Choice(1)),
+        (APART, "best", None, (1, 4)),
+        (APART, "best", "de", (1, 3)),
+        (APART, "best", "english", (1, 4)),
+        (APART, "best", "en", (1, 4)),
+        (APART, "720p", None, (0, 2)),
+        (APART, "1079p", None, (0, 2)),
+        (APART, "audio", None, (4, None)),
+        (APART, "audio", "de", (2, None)),
+        (TOGETHER, "best", None, (1, None)),
+        (TOGETHER, "480p", "en", (0, None)),
+        (TOGETHER, "best", "commentary", (1, 3)),
+        (TOGETHER, "audio", None, (3, None)),
+        ([Stream(0, "audio", bandwidth=1), Stream(1, "audio", bandwidth=2)], "best", None, (1, None)),
+        (MAIN, "best", None, (0, 3)),
+        (MAIN, "audio", None, (3, None)),
+        (MAIN, "best", "fr", (0, 1)),
+        (MAIN, "best", "en", (0, 5)),
+        (MAIN, "best", "en-us", (0, 3)),
+        (MAIN, "best", "Commentary", (0, 4)),
+        (CODES, "best", "en", (0, 2)),
+        (CODES, "best", "de", (0, 1)),
+        (CODES, "best", "deu", (0, 1)),
+        (CODES, "best", "chi", (0, 3)),
+        (CODES, "best", "zho-hant", (0, 3)),
+        (CODES, "best", "zh-hans", (0, 4)),
+        (LANGUAGES, "best", None, (0, 1)),
+        (LANGUAGES, "best", "en-US", (0, 3)),
+        ([Stream(0, "both", None, 3), Stream(1, "both", None, 5)], "720p", None, (1, None)),
     ],
 )
 def test_takes_the_best_that_was_asked_for(
-    streams: list[Stream], quality: str, audio: str | None, expected: Choice
+    streams: list[Stream], quality: str, audio: str | None, expected: tuple[int, int | None]
 ) -> None:
     assert choose(streams, quality, audio) == expected
 
@@ -84,6 +97,8 @@ def test_takes_the_best_that_was_asked_for(
     [
         (APART, "360p", None, "720p, 1080p"),
         (APART, "best", "ja", "de Deutsch, en-US English"),
+        (CODES, "best", "de-AT", "ger Deutsch, eng English"),
+        (CODES, "best", "zh-Han", "'zh-Han'"),
         (TOGETHER[:2], "audio", None, "offers none"),
         (TOGETHER[:2], "best", "fr", "'fr'"),
     ],

@@ -1,22 +1,23 @@
 """``vasset fetch URL -o FILE``: one file or HLS/DASH playlist by the engine alone.
 
-Interpreter start counts against curl here, so nothing is imported that a download does not need: no typer, no settings model. That is why
-the four environment variables it honours are read here and not in ``config.py`` (importing that takes longer than a gigabyte).
+Interpreter start counts against curl here, so nothing is imported that a download does not need: no typer, no settings model, not even
+``typing``. That is why the four environment variables it honours are read here and not in ``config.py`` (importing that takes longer than a gigabyte).
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
 
 from vasset import _engine
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
+    from typing import Literal
 
-    from vasset.adapters.fetch.playlist import Merged
+    from vasset.adapters.fetch.pair import Merged
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_UNSUPPORTED, EXIT_INTERRUPTED = (
     1,

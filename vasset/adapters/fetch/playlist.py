@@ -1,34 +1,18 @@
-"""``vasset fetch`` of a playlist: choose, fetch one stream or a picture and its sound at once, merge those.
+"""``vasset fetch`` of a playlist: choose, then fetch one stream, or a picture and its sound.
 
-Imported only for playlists: ``vasset fetch`` of a file is timed against curl.
+Imported only for playlists, and imports little: ``vasset fetch`` is timed against curl.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from time import monotonic
-
-from vasset import _engine
-from vasset.adapters.fetch.merge import CannotMerge, TargetTaken, merge
 from vasset.adapters.fetch.streams import NothingSuitable, choose
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What an ``Outcome`` says, of a file that was made of two."""
-
-    path: str
-    size: int
-    digests: dict[str, str]
-    seconds: float
-    resumed_bytes: int
-    fetched_bytes: int
-    connections_peak: int
-    final_url: str
-    durability: _engine.Durability
+    from vasset import _engine
+    from vasset.adapters.fetch.pair import Merged
 
 
 class NotFetched(Exception):
@@ -39,20 +23,30 @@ class NotFetched(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
 class Wishes:
     """``request(output, stream)`` makes an engine request, ``wait`` blocks until all handles have ended.
 
     ``expected`` is the digest that the file must have, by ``hash_name``.
     """
 
-    output: str
-    quality: str
-    audio: str | None
-    hash_name: _engine.HashName | None
-    expected: str | None
-    request: Callable[[str, int | None], _engine.Request]
-    wait: Callable[[Sequence[_engine.Handle]], Sequence[_engine.Outcome]]
+    def __init__(
+        self,
+        *,
+        output: str,
+        quality: str,
+        audio: str | None,
+        hash_name: _engine.HashName | None,
+        expected: str | None,
+        request: Callable[[str, int | None], _engine.Request],
+        wait: Callable[[Sequence[_engine.Handle]], Sequence[_engine.Outcome]],
+    ) -> None:
+        self.output = output
+        self.quality = quality
+        self.audio = audio
+        self.hash_name = hash_name
+        self.expected = expected
+        self.request = request
+        self.wait = wait
 
 
 def fetch(engine: _engine.Engine, wishes: Wishes) -> _engine.Outcome | Merged:
@@ -65,53 +59,16 @@ def fetch(engine: _engine.Engine, wishes: Wishes) -> _engine.Outcome | Merged:
             )
         return _one(engine, wishes, None)
     try:
-        choice = choose(offered, wishes.quality, wishes.audio)
+        main, sound = choose(offered, wishes.quality, wishes.audio)
     except NothingSuitable as error:
         raise NotFetched("invalid_request", str(error)) from error
-    if choice.sound is None:
-        return _one(engine, wishes, choice.main)
-    return _two(engine, wishes, choice.main, choice.sound)
+    if sound is None:
+        return _one(engine, wishes, main)
+    from vasset.adapters.fetch.pair import fetch_pair
+
+    return fetch_pair(engine, wishes, main, sound)
 
 
 def _one(engine: _engine.Engine, wishes: Wishes, stream: int | None) -> _engine.Outcome:
     (outcome,) = wishes.wait([engine.submit(wishes.request(wishes.output, stream))])
     return outcome
-
-
-def _two(engine: _engine.Engine, wishes: Wishes, picture: int, sound: int) -> Merged:
-    """A file that an earlier run completed is not fetched again; its name says which stream it is."""
-    began = monotonic()
-    if Path(wishes.output).exists():
-        raise NotFetched("target_exists", f"{wishes.output} exists and is never replaced; choose another name")
-    paths = {picture: Path(f"{wishes.output}.{picture}.video"), sound: Path(f"{wishes.output}.{sound}.audio")}
-    missing = [(stream, path) for stream, path in paths.items() if not path.exists()]
-    outcomes = wishes.wait([engine.submit(wishes.request(str(path), stream)) for stream, path in missing])
-    try:
-        check = partial(_checked, wishes)
-        durability = merge(paths[picture], paths[sound], Path(wishes.output), check=check)
-    except TargetTaken as error:
-        raise NotFetched("target_exists", str(error)) from error
-    except CannotMerge as error:
-        place = f"the picture is complete in {paths[picture]} and the sound in {paths[sound]}"
-        raise NotFetched("not_merged", f"{error}: {place}; with ffmpeg the same command merges them") from error
-    output = Path(wishes.output)
-    return Merged(
-        path=wishes.output,
-        size=output.stat().st_size,
-        digests={wishes.hash_name: _engine.hash_file(output, wishes.hash_name)} if wishes.hash_name else {},
-        seconds=monotonic() - began,
-        resumed_bytes=sum(outcome.resumed_bytes for outcome in outcomes),
-        fetched_bytes=sum(outcome.fetched_bytes for outcome in outcomes),
-        connections_peak=sum(outcome.connections_peak for outcome in outcomes),
-        final_url=outcomes[0].final_url if outcomes else "",
-        durability=durability,
-    )
-
-
-def _checked(wishes: Wishes, merged: Path) -> None:
-    if wishes.hash_name is None or wishes.expected is None:
-        return
-    digest = _engine.hash_file(merged, wishes.hash_name)
-    if digest != wishes.expected:
-        words = f"the {wishes.hash_name} of the merged file is {digest}, promised was {wishes.expected}; nothing was published"
-        raise NotFetched("digest_mismatch", words)

@@ -1,49 +1,46 @@
-"""Which streams of a playlist become the file: one, or a picture and its sound."""
+"""Which streams of a playlist become the file: one, or a picture and its sound.
+
+``typing`` and ``dataclasses`` take longer to import than a short playlist to fetch; what only a type checker reads is left to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
 
+    class Offered(Protocol):
+        """``vasset._engine.Stream``, as far as a choice needs it."""
 
-class Offered(Protocol):
-    """``vasset._engine.Stream``, as far as a choice needs it."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def height(self) -> int | None: ...
-    @property
-    def bandwidth(self) -> int: ...
-    @property
-    def language(self) -> str | None: ...
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def audio_group(self) -> str | None: ...
-    @property
-    def is_default(self) -> bool: ...
-    @property
-    def is_separate(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Indexes of streams; ``sound`` is one to fetch besides ``main``."""
-
-    main: int
-    sound: int | None = None
+        @property
+        def index(self) -> int: ...
+        @property
+        def kind(self) -> str: ...
+        @property
+        def height(self) -> int | None: ...
+        @property
+        def bandwidth(self) -> int: ...
+        @property
+        def language(self) -> str | None: ...
+        @property
+        def name(self) -> str | None: ...
+        @property
+        def audio_group(self) -> str | None: ...
+        @property
+        def is_default(self) -> bool: ...
+        @property
+        def is_separate(self) -> bool: ...
 
 
 class NothingSuitable(Exception):
     """Nothing of what is offered is what was asked for; the message names what there is."""
 
 
-def choose(streams: Sequence[Offered], quality: str, audio: str | None) -> Choice:
-    """``quality`` is ``best``, a height such as ``1080p`` (at most that), or ``audio``; ``audio`` a language or a name.
+def choose(streams: Sequence[Offered], quality: str, audio: str | None) -> tuple[int, int | None]:
+    """Indexes of the stream that is fetched and of a sound to be fetched besides it.
+
+    ``quality`` is ``best``, a height such as ``1080p`` (at most that), or ``audio``; ``audio`` a language or a name.
 
     Of several sounds the default one is taken, else the author's first; bits are compared within one of them only.
 
@@ -52,14 +49,14 @@ def choose(streams: Sequence[Offered], quality: str, audio: str | None) -> Choic
     sounds = [stream for stream in streams if stream.kind == "audio"]
     pictures = [stream for stream in streams if stream.kind in {"video", "both"}]
     if quality == "audio":
-        return Choice(_sound([sound for sound in sounds if sound.is_separate], audio).index)
+        return _sound([sound for sound in sounds if sound.is_separate], audio).index, None
     if not pictures:
-        return Choice(_sound(sounds, audio).index)
+        return _sound(sounds, audio).index, None
     picture = _picture(pictures, quality)
     if picture.kind == "both" and audio is None:
-        return Choice(picture.index)
+        return picture.index, None
     sound = _sound([sound for sound in sounds if sound.audio_group == picture.audio_group], audio)
-    return Choice(picture.index, sound.index if sound.is_separate else None)
+    return picture.index, sound.index if sound.is_separate else None
 
 
 def _picture(pictures: Sequence[Offered], quality: str) -> Offered:
@@ -89,5 +86,17 @@ def _what(sound: Offered) -> tuple[object, ...]:
 
 
 def _called(sounds: Sequence[Offered], wanted: str) -> Sequence[Offered]:
+    """By the exact word first; else by the language, in any of its codes, or a regional form of it."""
     exactly = [sound for sound in sounds if wanted in {(sound.language or "").lower(), (sound.name or "").lower()}]
-    return exactly or [sound for sound in sounds if (sound.language or "").lower().startswith(wanted + "-")]
+    if exactly:
+        return exactly
+    from vasset.adapters.fetch.languages import spellings_of
+
+    primary, _, region = wanted.partition("-")
+    spellings = spellings_of(primary)
+
+    def is_one(sound: Offered) -> bool:
+        spoken, _, where = (sound.language or "").lower().partition("-")
+        return spoken in spellings and f"{where}-".startswith(f"{region}-" if region else "")
+
+    return [sound for sound in sounds if is_one(sound)]
