@@ -30,6 +30,8 @@ async def emptied(database_url: str) -> AsyncIterator[Database]:
         yield database
         async with database.write() as transaction:
             await transaction.execute(text("DROP TABLE IF EXISTS alembic_version"))
+            if not database.is_sqlite:
+                await transaction.execute(text("DROP FUNCTION IF EXISTS submit_quickly"))
         await database.overhaul(metadata.drop_all)
         await migrate(database)
 

@@ -19,6 +19,7 @@ from redis.asyncio.cluster import RedisCluster
 
 from vasset.adapters.bus.codec import decode, encode
 from vasset.adapters.redis_connection import FAILURES, TIMEOUT_SECONDS, Subscriber
+from vasset.adapters.redis_pipeline import Command, GroupedPipeline
 from vasset.domain.ports import ProgressBus
 from vasset.domain.progress import ProgressFrame
 from vasset.usecases.end_tasks import end_tasks
@@ -36,6 +37,7 @@ class RedisProgressBus:
     def __init__(self, client: Redis | RedisCluster, subscriber: Subscriber, local: ProgressBus) -> None:
         self._client: Any = client
         self._is_cluster = isinstance(client, RedisCluster)
+        self._grouped = GroupedPipeline(client)
         self._subscriber = subscriber
         self._local = local
         self._reader: asyncio.Task[None] | None = None
@@ -61,15 +63,16 @@ class RedisProgressBus:
         await self._local.publish(frames)
         encoded = [(frame.task_id, encode(frame)) for frame in frames]
         try:
-            pipeline = self._client.pipeline(transaction=False)
-            for task_id, data in encoded:
-                pipeline.set(LATEST + task_id, data, ex=LATEST_SECONDS)
-                if not self._is_cluster:
-                    pipeline.publish(CHANNEL + task_id, data)
-            await pipeline.execute()
-            if self._is_cluster:  # its pipelines take no PUBLISH; one after the other, so that order stays
-                for task_id, data in encoded:
-                    await self._client.publish(CHANNEL + task_id, data)
+            await self._grouped.execute(
+                [
+                    command
+                    for task_id, data in encoded
+                    for command in (
+                        Command("set", (LATEST + task_id, data, LATEST_SECONDS)),
+                        Command("publish", (CHANNEL + task_id, data)),
+                    )
+                ]
+            )
         except FAILURES as error:
             log.debug("progress not published", frames=len(frames), error=type(error).__name__)
 

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from vasset.adapters.redis_connection import FAILURES, Subscriber
+from vasset.adapters.redis_pipeline import Command, GroupedPipeline
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ class RedisHintSender:
     """``nudge`` and ``wake`` for a gateway: they return at once and send in the background; under pressure hints are dropped."""
 
     def __init__(self, client: Redis | RedisCluster, *, wake_relay: Callable[[], None]) -> None:
-        self._client: Any = client
+        self._grouped = GroupedPipeline(client)
         self._wake_relay = wake_relay
         self._pending: set[asyncio.Task[None]] = set()
 
@@ -44,7 +45,7 @@ class RedisHintSender:
 
     async def _send(self, task_id: str) -> None:
         try:
-            await self._client.publish(CHANNEL, task_id)
+            await self._grouped.execute([Command("publish", (CHANNEL, task_id))])
         except FAILURES as error:
             log.debug("hint lost", error=type(error).__name__)
 

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from vasset.adapters.redis_connection import FAILURES
+from vasset.adapters.redis_pipeline import Command, GroupedPipeline
 from vasset.domain.errors import DependencyDown
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ class RedisCache:
 
     def __init__(self, client: Redis | RedisCluster, *, prefix: str = "") -> None:
         self._client: Any = client  # the two clients share commands but no typed base
+        self._grouped = GroupedPipeline(client)  # for what every request asks
         self._prefix = prefix
         self._rest_until = 0.0
         self.hits = 0
@@ -73,7 +75,9 @@ class RedisCache:
             return
 
     async def increment(self, key: str, *, ttl_seconds: float) -> int:
-        return int(await self._ask(self._client.eval(INCREMENT, 1, self._prefix + key, _milliseconds(ttl_seconds))))
+        counting = Command("eval", (INCREMENT, 1, self._prefix + key, _milliseconds(ttl_seconds)))
+        (count,) = await self._ask(self._grouped.execute([counting]))
+        return int(count)
 
     async def ping(self) -> None:
         """Raise ``DependencyDown`` unless Redis answers."""

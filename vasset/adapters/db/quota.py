@@ -15,6 +15,7 @@ from vasset.adapters.db.dialect import insert_if_absent
 from vasset.adapters.db.tables import quota_ledger, user_quotas
 from vasset.domain.errors import QuotaExceeded
 from vasset.domain.quota import Quota
+from vasset.telemetry import faultpoint
 
 
 def day_of(now: datetime) -> date:
@@ -80,6 +81,7 @@ async def debit(transaction: Transaction, *, user_id: int, daily_limit: int, tas
         )
     entry = {"user_id": user_id, "task_id": task_id, "kind": "debit", "n": n, "day": day, "created_at": now}
     await transaction.execute(_ADD_ENTRY, entry)
+    faultpoint.reach("K15")
     return day
 
 

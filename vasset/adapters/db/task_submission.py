@@ -21,7 +21,6 @@ from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, 
 from vasset.domain.errors import IdempotencyMismatch, TooManyTasks
 from vasset.domain.ports import Submitted
 from vasset.domain.user import Role
-from vasset.telemetry import faultpoint
 
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
 _COUNT_UNFINISHED = select(func.count()).where(tasks.c.user_id == bindparam("of_user"), tasks.c.status.in_(UNFINISHED))
@@ -38,7 +37,8 @@ class TaskSubmission(StoreBase):
         task_id = str(uuid.uuid4())
         if not self._database.is_sqlite:
             quick = await submit_quickly(
-                self._database, submission, task_id=task_id, key=idempotency_key, request_hash=hash_of(submission),
+                self._database, submission, task_id=task_id, key=idempotency_key,
+                request_hash=None if idempotency_key is None else hash_of(submission),
                 daily_limit=self._policy.quota.limit_for(role), max_unfinished=self._policy.max_unfinished_tasks,
             )  # fmt: skip
             if quick is not None:
@@ -52,7 +52,6 @@ class TaskSubmission(StoreBase):
                 transaction, user_id=submission.user_id, daily_limit=self._policy.quota.limit_for(role),
                 task_id=task_id, n=1,
             )  # fmt: skip
-            faultpoint.reach("K15")
             await self._refuse_too_many(transaction, submission.user_id)
             row = await self._insert(transaction, submission, task_id, day)
             await add_wake_up(transaction, row)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vasset.gateway.client_address import ClientAddress
 from vasset.gateway.errors import internal_failure
+from vasset.telemetry.context import new_request_id
 
 log = structlog.get_logger("vasset.gateway")
 
@@ -77,7 +77,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.match(value):
             return str(value, "ascii")
-    return secrets.token_hex(8)
+    return new_request_id()
 
 
 def _template(scope: Scope) -> str:
