@@ -50,7 +50,9 @@ class Role:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
-                start_new_session=True,  # Ctrl-C reaches us alone; we stop the children in order
+                # Ctrl-C reaches us alone; we stop the children in order. Not a session of their own: Linux gives each session
+                # an equal share (sched_autogroup), whatever the niceness of its processes.
+                process_group=0,
             )
 
     def wait_ready(self, deadline: float) -> None:

@@ -130,7 +130,7 @@ class LocalServer:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**os.environ, **(environment or {})},
-                start_new_session=True,
+                process_group=0,
                 user=user,
             )
 
