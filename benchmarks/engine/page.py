@@ -115,7 +115,7 @@ def _shortfall(run: Run) -> list[str]:
             f"For scale: the floor, which neither hashes nor checks, took {cell(floor)} of curl's CPU over HTTP in this run; in the"
             " figures the goals were set from, on another machine, it took 0.39-0.74 (0.75-1.4 s beside curl's 1.9 s). What the"
             " engine spends above its *no hash* row is BLAKE3. Where the rest goes stands in `docs/decisions/http-reader.md`."
-            " Of a list of fragments that takes 0.4 s, 0.07 s are the start of the interpreter, which curl does not have."
+            " Of a list of fragments that takes 0.35 s, 0.05 s are the start of the interpreter, which curl does not have."
         )
     return [" ".join(lines)]
 
