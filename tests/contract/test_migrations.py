@@ -13,11 +13,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 
-from tests.support.builders import add_user
+from tests.support.builders import add_user, submission
 from tests.support.databases import opened
 from vasset.adapters.db.database import Database, open_database
 from vasset.adapters.db.migrate import HEAD, SchemaMismatch, alembic_config, migrate, revision_of
+from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tables import metadata
+from vasset.adapters.db.tasks import SqlTaskStore
+from vasset.domain.user import Role
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]
 
@@ -78,6 +81,20 @@ async def test_rows_survive_the_previous_version_and_back(emptied: Database) -> 
     await migrate(emptied)
     async with emptied.read() as transaction:
         assert (await transaction.execute(text("SELECT id FROM users"))).scalar_one() == user_id
+
+
+async def test_tasks_that_wait_during_the_upgrade_belong_to_their_site(emptied: Database) -> None:
+    await migrate(emptied)
+    user_id = await add_user(emptied)
+    store = SqlTaskStore(emptied, TaskPolicy())
+    asked = submission(user_id, url="https://Videos.Example:8443/watch?v=1")
+    task = (await store.submit(asked, role=Role.FREE, idempotency_key=None)).task
+    await migrate(emptied, "0004")
+    await migrate(emptied)
+    assert await store.claim_next(worker="w", lease_seconds=60, per_user_limit=1, full_sites=["videos.example"]) is None
+    lease = await store.claim_next(worker="w", lease_seconds=60, per_user_limit=1, full_sites=["other.example"])
+    assert lease is not None
+    assert lease.task.id == task.id
 
 
 async def test_many_processes_may_start_at_once(emptied: Database, database_url: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,8 @@ async def user_id(database: Database) -> int:
     return await add_user(database)
 
 
-async def queued(store: SqlTaskStore, user_id: int, mode: Mode = Mode.QUICK) -> Task:
-    return (await store.submit(submission(user_id, mode=mode), role=Role.FREE, idempotency_key=None)).task
+async def queued(store: SqlTaskStore, user_id: int, mode: Mode = Mode.QUICK, **wishes: Any) -> Task:
+    return (await store.submit(submission(user_id, mode=mode, **wishes), role=Role.FREE, idempotency_key=None)).task
 
 
 async def running(store: SqlTaskStore, user_id: int, mode: Mode = Mode.QUICK) -> Lease:
@@ -103,6 +104,21 @@ async def test_one_user_fills_no_more_than_their_share_of_a_worker(store: SqlTas
         assert await store.claim_next(worker="w1", lease_seconds=60, per_user_limit=2) is not None
     assert await store.claim_next(worker="w1", lease_seconds=60, per_user_limit=2) is None
     assert await store.claim_next(worker="w2", lease_seconds=60, per_user_limit=2) is not None
+
+
+async def test_a_full_site_is_passed_over_and_the_others_are_not(store: SqlTaskStore, user_id: int) -> None:
+    tasks = [
+        await queued(store, user_id, url=f"https://{site}/1") for site in ("a.example", "A.example:8443", "b.example")
+    ]
+
+    async def claimed(*full: str) -> str | None:
+        lease = await store.claim_next(worker="w", lease_seconds=60, per_user_limit=100, full_sites=full)
+        return None if lease is None else lease.task.id
+
+    assert await claimed("a.example", "b.example", "never-seen.example") is None
+    assert await claimed("a.example") == tasks[2].id
+    assert await claimed("a.example") is None
+    assert [await claimed("b.example"), await claimed()] == [tasks[0].id, tasks[1].id]
 
 
 async def test_a_forged_or_foreign_wake_up_claims_nothing(store: SqlTaskStore) -> None:

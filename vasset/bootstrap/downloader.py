@@ -33,7 +33,7 @@ from vasset.worker.control import Control
 from vasset.worker.janitor import Janitor, JanitorTimes
 from vasset.worker.pool import Pool
 from vasset.worker.relay import Relay
-from vasset.worker.slots import SiteSlots, Slots
+from vasset.worker.slots import Slots
 from vasset.worker.ticker import Ticker
 
 RESTART_SECONDS = 1.0
@@ -97,7 +97,6 @@ class Downloader:
             ),
             extraction_gate=self.extraction_slots,
             postprocess_gate=postprocessing,
-            site_gate=SiteSlots(settings.tasks_per_site).gate,
             report_unexpected=report,
             proxies=parts.proxies,
             breaker=parts.breaker,
@@ -123,6 +122,7 @@ class Downloader:
             slots=Slots(settings.worker_slots),
             lease_seconds=settings.lease_seconds,
             tasks_per_user=settings.tasks_per_user,
+            tasks_per_site=settings.tasks_per_site,
             on_ended=on_ended,
         )
         self.relay = Relay(parts.outbox, parts.queue)

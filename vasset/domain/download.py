@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from vasset.domain.errors import IllegalTransition
 from vasset.domain.media import Container
@@ -15,6 +16,11 @@ class Mode(StrEnum):
 
     QUICK = "quick_download"
     ARCHIVE = "archive_download"
+
+
+def site_of(url: str) -> str:
+    """What the limits per site, the breaker and the exits call a site: the host, in lower case, at most 255 characters."""
+    return (urlsplit(url).hostname or "unknown")[:255]
 
 
 class TaskStatus(StrEnum):

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
-from urllib.parse import urlsplit
 
-from vasset.domain.download import Intent, Lease, Phase, Task, TaskFailure, TaskStatus
+from vasset.domain.download import Intent, Lease, Phase, Task, TaskFailure, TaskStatus, site_of
 from vasset.domain.errors import (
     BreakerOpen,
     DiskPressure,
@@ -77,7 +75,6 @@ class DownloadParts:
     bounds: DownloadBounds
     extraction_gate: Gate
     postprocess_gate: Gate
-    site_gate: Callable[[str], Gate]
     report_unexpected: Callable[[str, BaseException], None]
     proxies: ProxyPool | None = None
     breaker: Breaker | None = None
@@ -97,7 +94,7 @@ class RunDownload:
     def __init__(self, parts: DownloadParts, lease: Lease) -> None:
         self.lease = lease
         self.task = lease.task
-        self.site = (urlsplit(lease.task.url).hostname or "unknown").lower()
+        self.site = site_of(lease.task.url)
         self._parts = parts
         self._started = parts.clock.monotonic()
         self._tracker = ProgressTracker(lease.task, lease.fence)
@@ -165,28 +162,26 @@ class RunDownload:
         workspace = parts.storage.workspace(self.task.id, self.lease.fence)
         if (file := parts.storage.published(self.task.id, self.lease.fence)) is not None:
             return await uninterrupted(self._record(file, self.task.duration_seconds))
-        async with AsyncExitStack() as held:
-            await held.enter_async_context(parts.site_gate(self.site).hold())
-            proxy = await self._lease_exit()
-            key = f"{self.site}|{proxy.id if proxy else 'direct'}"
-            if parts.breaker is not None:
-                parts.breaker.check(key)
-            request = ExtractionRequest(
-                url=self.task.url,
-                quality=self.task.quality,
-                container=self.task.container,
-                task_id=self.task.id,
-                workspace=workspace,
-                proxy=proxy.url if proxy else None,
-                timeout_seconds=parts.bounds.extraction_timeout_seconds,
-                with_subtitles=self.task.with_subtitles,
-            )
-            try:
-                media = await self._acquire(request)
-            except BaseException as error:
-                await self._report(proxy, key, error)
-                raise
-            await self._report(proxy, key, None)
+        proxy = await self._lease_exit()
+        key = f"{self.site}|{proxy.id if proxy else 'direct'}"
+        if parts.breaker is not None:
+            parts.breaker.check(key)
+        request = ExtractionRequest(
+            url=self.task.url,
+            quality=self.task.quality,
+            container=self.task.container,
+            task_id=self.task.id,
+            workspace=workspace,
+            proxy=proxy.url if proxy else None,
+            timeout_seconds=parts.bounds.extraction_timeout_seconds,
+            with_subtitles=self.task.with_subtitles,
+        )
+        try:
+            media = await self._acquire(request)
+        except BaseException as error:
+            await self._report(proxy, key, error)
+            raise
+        await self._report(proxy, key, None)
         self._tracker.enter(Phase.FINALIZING)
         return await uninterrupted(self._publish(media))
 

@@ -6,7 +6,7 @@ Who is next is decided by SQL (``claim_next``: the user with the fewest running 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from vasset.domain.download import Lease
@@ -35,6 +35,7 @@ class Pool:
         slots: Slots,
         lease_seconds: float,
         tasks_per_user: int,
+        tasks_per_site: int,
         poll_seconds: float = 1.0,
         on_ended: Callable[[RunDownload, Ended], None] = lambda run, ended: None,
     ) -> None:
@@ -45,6 +46,7 @@ class Pool:
         self._slots = slots
         self._lease_seconds = lease_seconds
         self._tasks_per_user = tasks_per_user
+        self._tasks_per_site = tasks_per_site
         self._poll_seconds = poll_seconds
         self._on_ended = on_ended
         self._runs: dict[str, tuple[RunDownload, asyncio.Task[None]]] = {}
@@ -158,12 +160,18 @@ class Pool:
             if self.is_draining:
                 return None
             lease = await self._store.claim_next(
-                worker=self._worker, lease_seconds=self._lease_seconds, per_user_limit=self._tasks_per_user
-            )
+                worker=self._worker, lease_seconds=self._lease_seconds, per_user_limit=self._tasks_per_user,
+                full_sites=self._full_sites(),
+            )  # fmt: skip
             if lease is not None:
                 run = self._start(lease)
                 self._runs[lease.task.id] = (run, asyncio.create_task(self._execute(run), name=f"task {lease.task.id}"))
             return lease
+
+    def _full_sites(self) -> list[str]:
+        """Sites that this worker has as many tasks of as it may: another one would hold a slot that other sites could use."""
+        sites = Counter(run.site for run, _ in self._runs.values())
+        return [site for site, count in sites.items() if count >= self._tasks_per_site]
 
     async def _execute(self, run: RunDownload) -> None:
         ended = Ended(None)

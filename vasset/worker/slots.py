@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 
 class Slots:
@@ -67,35 +67,3 @@ class Slots:
             if not turn.done():
                 self._in_use += 1
                 turn.set_result(None)
-
-
-class SiteSlots:
-    """One bound per site, made when a site is first seen and forgotten when nobody uses it."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._sites: dict[str, tuple[Slots, int]] = {}
-
-    def gate(self, site: str) -> SiteGate:
-        return SiteGate(self, site)
-
-    @asynccontextmanager
-    async def hold(self, site: str) -> AsyncIterator[None]:
-        slots, users = self._sites.get(site, (Slots(self._size), 0))
-        self._sites[site] = (slots, users + 1)
-        try:
-            async with slots.hold():
-                yield
-        finally:
-            slots, users = self._sites.pop(site)
-            if users > 1:
-                self._sites[site] = (slots, users - 1)
-
-
-class SiteGate:
-    def __init__(self, sites: SiteSlots, site: str) -> None:
-        self._sites = sites
-        self._site = site
-
-    def hold(self) -> AbstractAsyncContextManager[None]:
-        return self._sites.hold(self._site)

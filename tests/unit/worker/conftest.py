@@ -23,7 +23,7 @@ from vasset.domain.progress import ProgressFrame
 from vasset.domain.retry import RetryPolicy
 from vasset.domain.user import Role
 from vasset.usecases.run_download import DownloadBounds, DownloadParts, RunDownload
-from vasset.worker.slots import SiteSlots, Slots
+from vasset.worker.slots import Slots
 
 LEASE_SECONDS = 60.0
 
@@ -67,7 +67,6 @@ class Surroundings:
             ),
             extraction_gate=Slots(2),
             postprocess_gate=Slots(2),
-            site_gate=SiteSlots(50).gate,
             report_unexpected=lambda task_id, error: self.unexpected.append(error),
         )
         return RunDownload(parts, lease)

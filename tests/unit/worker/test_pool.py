@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from tests.support.downloads import Gatekeeper
 from tests.unit.worker.conftest import LEASE_SECONDS, Surroundings
@@ -20,7 +21,9 @@ from vasset.worker.slots import Slots
 from vasset.worker.ticker import Ticker
 
 
-def pool_of(around: Surroundings, slots: int, *, per_user: int = 50, disk_alert_percent: float = 100.0) -> Pool:
+def pool_of(
+    around: Surroundings, slots: int, *, per_user: int = 50, per_site: int = 50, disk_alert_percent: float = 100.0
+) -> Pool:
     admission = Admission(
         around.storage,
         around.clock,
@@ -34,6 +37,7 @@ def pool_of(around: Surroundings, slots: int, *, per_user: int = 50, disk_alert_
         slots=Slots(slots),
         lease_seconds=LEASE_SECONDS,
         tasks_per_user=per_user,
+        tasks_per_site=per_site,
         poll_seconds=0.02,
     )
 
@@ -125,14 +129,33 @@ async def test_draining_gives_every_lease_back_and_claims_no_more(around: Surrou
     assert not await pool.offer()
 
 
+async def test_a_full_site_leaves_the_slots_to_other_sites(around: Surroundings) -> None:
+    """Tasks that may not run yet stay in the queue: no slot, no attempt and no time is theirs meanwhile."""
+    gate = Gatekeeper()
+    around.fetcher.on_result = gate
+    busy = [await around.submit(url=f"http://busy.test/{number}") for number in range(6)]
+    other = await around.submit(url="http://other.test/1")
+    pool = pool_of(around, 4, per_site=2)
+    async with running(pool):
+        await eventually(lambda: len(around.fetcher.transfers) == 3)
+        assert (await around.task(other.id)).status is TaskStatus.RUNNING
+        assert pool.slots.in_use == 3
+        assert [(await around.task(task.id)).status for task in busy] == [TaskStatus.RUNNING] * 2 + [
+            TaskStatus.QUEUED
+        ] * 4
+        gate.let_on.set()
+        for task in busy:
+            await around.until(lambda row: row.status is TaskStatus.COMPLETED, task.id)
+
+
 async def test_an_unavailable_database_is_waited_for(around: Surroundings) -> None:
     claim_next = around.store.claim_next
     outages = [DependencyDown(), DependencyDown()]
 
-    async def blink(*, worker: str, lease_seconds: float, per_user_limit: int) -> object:
+    async def blink(**asked: Any) -> object:
         if outages:
             raise outages.pop()
-        return await claim_next(worker=worker, lease_seconds=lease_seconds, per_user_limit=per_user_limit)
+        return await claim_next(**asked)
 
     around.store.claim_next = blink  # type: ignore[method-assign,assignment]
     task = await around.submit()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vasset.worker.slots import SiteSlots, Slots
+from vasset.worker.slots import Slots
 
 
 async def test_waiting_is_first_come_first_served() -> None:
@@ -55,17 +55,6 @@ async def test_shrinking_waits_for_holders() -> None:
 def test_a_negative_size_is_refused() -> None:
     with pytest.raises(ValueError, match="smallest size is 0"):
         Slots(1).resize(-1)
-
-
-async def test_sites_are_bounded_apart_and_forgotten_when_unused() -> None:
-    sites = SiteSlots(1)
-    async with sites.gate("a").hold(), sites.gate("b").hold():
-        waiter = asyncio.create_task(sites.gate("a").hold().__aenter__())
-        await asyncio.sleep(0)
-        assert not waiter.done()
-        waiter.cancel()
-        await asyncio.gather(waiter, return_exceptions=True)
-    assert sites._sites == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["acquire", "release", "cancel", "resize"]), st.integers(0, 5)), max_size=60))

@@ -1,7 +1,7 @@
 """The usual submission on PostgreSQL: one call of a function instead of nine statements, spoken to the driver directly.
 
 A burst is paid for in round trips, in SQLAlchemy's 0.3 ms a statement, and in the lock on the user's quota row, which lasts as long as the
-gateway's event loop takes to send the next statement. The function (``migrations/versions/0005_quick_submission.py``) says what
+gateway's event loop takes to send the next statement. The function (``migrations/versions/0005_sites.py``) says what
 ``task_submission.py`` says and decides nothing else: whatever is not usual (a known key, no quota, too many tasks) keeps nothing
 and is left to the statements there.
 """
@@ -16,11 +16,11 @@ import orjson
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.outbox import body_of, wake_up_key
 from vasset.adapters.db.types import storable
-from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus
+from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, site_of
 
 SUBMIT = """
 SELECT kept_as, accepted_at
-FROM submit_quickly($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+FROM submit_quickly($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """
 
 
@@ -39,7 +39,7 @@ async def submit_quickly(
         task = _task(submission, task_id, clock_now or datetime.now(UTC))
         accepted = await connection.fetchrow(
             SUBMIT, task.user_id, task.id, key, request_hash, daily_limit, max_unfinished, clock_now, task.url,
-            str(task.mode), task.title, task.duration_seconds, task.quality, str(task.container), task.with_subtitles,
+            site_of(task.url), str(task.mode), task.title, task.duration_seconds, task.quality, str(task.container), task.with_subtitles,
             str(Intent.GO_ON), wake_up_key(task.mode), orjson.dumps(body_of(task, task.url)).decode(),
         )  # fmt: skip
     if accepted is None:

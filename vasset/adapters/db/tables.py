@@ -165,6 +165,7 @@ tasks = Table(
         "history_id", Identifier, ForeignKey("download_history.id", ondelete="CASCADE"), nullable=False, unique=True
     ),
     Column("url", PlainText, nullable=False),
+    Column("site", String(255), nullable=False, server_default=text("''")),
     Column("mode", Word(Mode), nullable=False),
     Column("quality", String(64), nullable=False),
     Column("container", Word(Container), nullable=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -22,10 +23,14 @@ class TaskLeases(StoreBase):
         async with self._database.write() as transaction:
             return await self._claim(transaction, task_id, worker, lease_seconds)
 
-    async def claim_next(self, *, worker: str, lease_seconds: float, per_user_limit: int) -> Lease | None:
+    async def claim_next(
+        self, *, worker: str, lease_seconds: float, per_user_limit: int, full_sites: Collection[str] = ()
+    ) -> Lease | None:
         """``per_user_limit`` counts the tasks of one user that ``worker`` itself runs."""
         async with self._database.write() as transaction:
-            whose = {"worker": worker, "now": transaction.now, "per_user_limit": per_user_limit}
+            whose = {
+                "worker": worker, "now": transaction.now, "per_user_limit": per_user_limit, "full_sites": list(full_sites),
+            }  # fmt: skip
             if not self._database.is_sqlite:
                 until = {"until": transaction.now + timedelta(seconds=lease_seconds)}
                 row = (await transaction.execute(_claim_together(), whose | until)).one_or_none()
@@ -98,7 +103,11 @@ def _fairest() -> Any:
     return (
         select(tasks.c.id)
         .select_from(tasks.outerjoin(running, running.c.user_id == tasks.c.user_id))
-        .where(_DUE, here < bindparam("per_user_limit", type_=Integer()))
+        .where(
+            _DUE,
+            here < bindparam("per_user_limit", type_=Integer()),
+            tasks.c.site.not_in(bindparam("full_sites", expanding=True)),
+        )
         .order_by(everywhere, tasks.c.created_at, tasks.c.history_id)
         .limit(1)
         .with_for_update(of=tasks, skip_locked=True)

@@ -17,7 +17,7 @@ from vasset.adapters.db.quota import debit
 from vasset.adapters.db.rows import task_from
 from vasset.adapters.db.store_base import UNFINISHED, StoreBase, refuse_if_cancelled
 from vasset.adapters.db.tables import download_history, idempotency_keys, tasks
-from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, check_transition
+from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, check_transition, site_of
 from vasset.domain.errors import IdempotencyMismatch, TooManyTasks
 from vasset.domain.ports import Submitted
 from vasset.domain.user import Role
@@ -112,7 +112,7 @@ class TaskSubmission(StoreBase):
         history = await transaction.execute(_ADD_HISTORY, {"task_id": task_id, **asked})
         queued = {
             "id": task_id, "history_id": history.scalar_one(), "quality": submission.quality,
-            "container": submission.container, "phase": Phase.QUEUED, "intent": Intent.GO_ON, "attempt": 0, "fence": 0,
+            "container": submission.container, "site": site_of(submission.url), "phase": Phase.QUEUED, "intent": Intent.GO_ON, "attempt": 0, "fence": 0,
             "woken_at": now, "debits": 1, "quota_day": day, "downloaded_bytes": 0, "updated_at": now,
             "with_subtitles": submission.with_subtitles, **asked,
         }  # fmt: skip

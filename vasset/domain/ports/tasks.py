@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -73,8 +73,13 @@ class TaskStore(Protocol):
         """Take the task if it may run now; None when it is gone, taken, final, or not due."""
         ...
 
-    async def claim_next(self, *, worker: str, lease_seconds: float, per_user_limit: int) -> Lease | None:
-        """Take the next due task, fair between users: the user with the fewest running tasks first, then the oldest."""
+    async def claim_next(
+        self, *, worker: str, lease_seconds: float, per_user_limit: int, full_sites: Collection[str] = ()
+    ) -> Lease | None:
+        """Take the next due task, fair between users: the user with the fewest running tasks first, then the oldest.
+
+        Tasks of ``full_sites`` (as :func:`site_of` names them) are left where they are.
+        """
         ...
 
     async def heartbeat(self, lease: Lease, *, lease_seconds: float) -> Intent:

@@ -1,6 +1,6 @@
-"""Let PostgreSQL accept a task in one call: ``quick_submission.py`` says why and what for.
+"""Remember a task's site, which a worker has only so many tasks of; let PostgreSQL accept a task in one call.
 
-The function decides nothing that ``task_submission.py`` does not decide as well, and answers no row where that has to. Whoever adds a
+``quick_submission.py`` says why and what for. The function decides nothing that ``task_submission.py`` does not decide as well, and answers no row where that has to. Whoever adds a
 column that a submission writes replaces it in the migration that adds the column.
 
 In a volatile function every statement sees what was committed before it began, so the count of unfinished tasks sees what was committed
@@ -10,6 +10,9 @@ two equal requests could wait for each other.
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
@@ -20,7 +23,7 @@ depends_on = None
 SUBMIT = """
 CREATE FUNCTION submit_quickly(
   of_user bigint, new_id text, new_key text, hash bytea, quota integer, most_unfinished integer, clock timestamptz,
-  new_url text, new_mode text, new_title text, new_duration double precision, new_quality text, new_container text, subtitles boolean,
+  new_url text, new_site text, new_mode text, new_title text, new_duration double precision, new_quality text, new_container text, subtitles boolean,
   new_intent text, wake_up_key text, wake_up json
 ) RETURNS TABLE (kept_as bigint, accepted_at timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -54,9 +57,9 @@ BEGIN
     WHERE user_id = of_user RETURNING day INTO debited;
   INSERT INTO download_history (task_id, user_id, url, mode, title, duration_seconds, status, removing, created_at)
     VALUES (new_id, of_user, new_url, new_mode, new_title, new_duration, 'queued', false, moment) RETURNING id INTO entry;
-  INSERT INTO tasks (id, history_id, user_id, url, mode, title, duration_seconds, quality, container, with_subtitles, status, phase, intent,
+  INSERT INTO tasks (id, history_id, user_id, url, site, mode, title, duration_seconds, quality, container, with_subtitles, status, phase, intent,
     attempt, fence, woken_at, debits, quota_day, downloaded_bytes, created_at, updated_at)
-    VALUES (new_id, entry, of_user, new_url, new_mode, new_title, new_duration, new_quality, new_container, subtitles, 'queued', 'queued',
+    VALUES (new_id, entry, of_user, new_url, new_site, new_mode, new_title, new_duration, new_quality, new_container, subtitles, 'queued', 'queued',
     new_intent, 0, 0, moment, 1, debited, 0, moment, moment);
   INSERT INTO quota_ledger (user_id, task_id, kind, n, day, created_at) VALUES (of_user, new_id, 'debit', 1, debited, moment);
   INSERT INTO outbox (routing_key, task_id, body, created_at) VALUES (wake_up_key, new_id, wake_up, moment);
@@ -66,6 +69,12 @@ END $$
 
 
 def upgrade() -> None:
+    op.add_column("tasks", sa.Column("site", sa.String(255), nullable=False, server_default=sa.text("''")))
+    tasks = sa.table("tasks", sa.column("id"), sa.column("url"), sa.column("site"), sa.column("status"))
+    unfinished = sa.select(tasks.c.id, tasks.c.url).where(tasks.c.status.in_(["queued", "retry", "running", "paused"]))
+    for task_id, url in op.get_bind().execute(unfinished).all():
+        site = (urlsplit(url).hostname or "")[:255]
+        op.get_bind().execute(sa.update(tasks).where(tasks.c.id == task_id).values(site=site))
     if op.get_bind().dialect.name == "postgresql":
         op.execute(SUBMIT)
 
@@ -73,3 +82,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP FUNCTION submit_quickly")
+    with op.batch_alter_table("tasks") as tasks:
+        tasks.drop_column("site")
