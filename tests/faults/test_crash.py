@@ -65,13 +65,14 @@ async def test_killed_while_downloading_goes_on_where_the_bytes_stopped(stage: S
     stage.origin.routes["/v.mp4"] = held(body, gate, first_bytes=first)
     async with stage.running() as (server, user):
         accepted = await user.submit(stage.show("/v.mp4"))
-        await stage.origin.sent("/v.mp4", first)
+        await user.downloaded(accepted["task_id"], first)  # what the origin has sent may still lie in sockets
         await server.kill()
     gate.set()
     sent_before = stage.origin.sent_bytes["/v.mp4"]
     await completes_after_restart(stage, accepted["task_id"], body)
     fetched_again = stage.origin.sent_bytes["/v.mp4"] - len(body)
-    assert fetched_again <= 16 * 2**20 + 2**20, f"{fetched_again} bytes were fetched twice (sent before: {sent_before})"
+    in_sockets = 8 * 2**20  # of a connection that was slow, and replaced
+    assert fetched_again <= 16 * 2**20 + in_sockets < first, f"{fetched_again} bytes were fetched twice (sent before: {sent_before})"
 
 
 async def test_killed_while_merging(stage: Stage) -> None:

@@ -85,6 +85,12 @@ class ApiClient:
             raise AssertionError(f"{task_id} never became {'/'.join(words)}; last seen: {task}") from None
         return task
 
+    async def downloaded(self, task_id: str, size: int, *, timeout_seconds: float = 60.0) -> None:
+        """Poll until a worker says that it has so many bytes."""
+        async with asyncio.timeout(timeout_seconds):
+            while ((await self.task(task_id))["downloaded_bytes"] or 0) < size:
+                await asyncio.sleep(0.02)
+
     async def completed(self, url: str, **wishes: str) -> tuple[dict[str, Any], bytes]:
         """Submit, wait, fetch: the task and its file's bytes."""
         accepted = await self.submit(url, **wishes)
