@@ -72,7 +72,9 @@ async def test_killed_while_downloading_goes_on_where_the_bytes_stopped(stage: S
     await completes_after_restart(stage, accepted["task_id"], body)
     fetched_again = stage.origin.sent_bytes["/v.mp4"] - len(body)
     in_sockets = 8 * 2**20  # of a connection that was slow, and replaced
-    assert fetched_again <= 16 * 2**20 + in_sockets < first, f"{fetched_again} bytes were fetched twice (sent before: {sent_before})"
+    assert fetched_again <= 16 * 2**20 + in_sockets < first, (
+        f"{fetched_again} bytes were fetched twice (sent before: {sent_before})"
+    )
 
 
 async def test_killed_while_merging(stage: Stage) -> None:
