@@ -13,7 +13,7 @@ from tests.support.cutting_proxy import cutting_proxy
 from vasset.adapters.bus.codec import decode, encode
 from vasset.adapters.bus.memory import MemoryBus
 from vasset.adapters.bus.redis import CHANNEL, LATEST, RedisProgressBus
-from vasset.adapters.bus.redis_hints import RedisHintReceiver, RedisHintSender
+from vasset.adapters.bus.redis_hints import NEW_WORK, RedisHintReceiver, RedisHintSender
 from vasset.adapters.cache.redis import REST_SECONDS, RedisCache
 from vasset.adapters.redis_connection import open_redis, open_subscriber
 from vasset.bootstrap.local_servers import LocalServer
@@ -183,6 +183,37 @@ async def test_a_hint_reaches_every_worker(redis_url: str) -> None:
     receiving.cancel()
     await asyncio.gather(receiving, return_exceptions=True)
     await sender.close()
+    await client.aclose()
+    await subscriber.aclose()
+
+
+async def test_new_work_is_told_at_once_and_a_burst_of_it_in_few_words(redis_url: str) -> None:
+    heard: list[str] = []
+    relays = []
+    subscriber, client = open_subscriber(redis_url), open_redis(redis_url)
+    receiving = asyncio.create_task(RedisHintReceiver(subscriber, heard.append).run())
+    sender = RedisHintSender(client, wake_relay=lambda: relays.append(1))
+
+    async def is_heard() -> bool:
+        sender.wake()
+        return bool(heard)
+
+    await eventually(is_heard)  # the subscription stands
+    await sender.close()
+    await asyncio.sleep(0.1)
+    heard.clear()
+    relays.clear()
+    for _ in range(10):
+        for _ in range(50):
+            sender.wake()
+        await asyncio.sleep(0)
+    await sender.close()
+    await asyncio.sleep(0.2)
+    assert 1 <= len(heard) <= 12, heard
+    assert set(heard) == {NEW_WORK}
+    assert len(relays) == 500
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
     await client.aclose()
     await subscriber.aclose()
 

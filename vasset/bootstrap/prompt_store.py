@@ -20,9 +20,13 @@ from vasset.usecases.track_progress import frame_of
 class Hints(Protocol):
     """``WorkerControl`` satisfies it; in a gateway of its own the hints travel over the bus."""
 
-    def nudge(self, task_id: str) -> None: ...
+    def nudge(self, task_id: str) -> None:
+        """Something was asked of this task."""
+        ...
 
-    def wake(self) -> None: ...
+    def wake(self) -> None:
+        """There is something new to do."""
+        ...
 
 
 class PromptTaskStore:
@@ -40,7 +44,8 @@ class PromptTaskStore:
         submitted = await self._store.submit(submission, role=role, idempotency_key=idempotency_key)
         faultpoint.reach("K1")
         if submitted.created:
-            await self._tell(submitted.task)
+            self._hints.wake()  # no worker has it yet: there is nobody to nudge
+            await self._show(submitted.task)
         return submitted
 
     async def cancel(self, task_id: str, *, user_id: int | None) -> Task:
@@ -60,13 +65,12 @@ class PromptTaskStore:
 
     async def _told(self, write: Awaitable[Task]) -> Task:
         task = await write
-        await self._tell(task)
+        self._hints.nudge(task.id)
+        self._hints.wake()
+        await self._show(task)
         return task
 
-    async def _tell(self, task: Task) -> None:
-        self._hints.nudge(
-            task.id
-        )  # first: a worker's later frames have a higher ``seq``, so the order of frames is safe
-        self._hints.wake()
+    async def _show(self, task: Task) -> None:
+        """After the hint: a worker's later frames have a higher ``seq``, so the order of frames is safe."""
         with contextlib.suppress(Unavailable):
             await self._bus.publish([frame_of(task)])

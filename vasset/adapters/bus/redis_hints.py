@@ -16,6 +16,8 @@ from vasset.adapters.redis_pipeline import Command, GroupedPipeline
 log = structlog.get_logger(__name__)
 
 CHANNEL = "hints:tasks"
+NEW_WORK = "*"
+"""In place of a task's id; no task is called that, so a worker only looks for due ones."""
 RECONNECT_SECONDS = 1.0
 MAX_PENDING = 1_000
 
@@ -27,6 +29,8 @@ class RedisHintSender:
         self._grouped = GroupedPipeline(client)
         self._wake_relay = wake_relay
         self._pending: set[asyncio.Task[None]] = set()
+        self._waking: asyncio.Task[None] | None = None
+        self._wake_again = False
 
     def nudge(self, task_id: str) -> None:
         if len(self._pending) >= MAX_PENDING:
@@ -36,12 +40,26 @@ class RedisHintSender:
         sending.add_done_callback(self._pending.discard)
 
     def wake(self) -> None:
+        """Of the submissions that come in while one such hint is under way, one more speaks for all."""
         self._wake_relay()
+        self._wake_again = True
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().create_task(self._send_wakes())
 
     async def close(self) -> None:
         """Send what is pending."""
+        if self._waking is not None:
+            await self._waking
         if self._pending:
             await asyncio.gather(*self._pending, return_exceptions=True)
+
+    async def _send_wakes(self) -> None:
+        try:
+            while self._wake_again:
+                self._wake_again = False
+                await self._send(NEW_WORK)
+        finally:
+            self._waking = None
 
     async def _send(self, task_id: str) -> None:
         try:
@@ -51,7 +69,7 @@ class RedisHintSender:
 
 
 class RedisHintReceiver:
-    """Calls ``nudge`` in this worker for every hint, its own tasks or not: an unknown id is looked up in a dictionary."""
+    """Calls ``nudge`` in this worker for every hint, its own tasks or not: an unknown id is looked up in a dictionary and wakes the pool."""
 
     def __init__(self, subscriber: Subscriber, nudge: Callable[[str], None]) -> None:
         self._subscriber = subscriber
