@@ -90,8 +90,11 @@ def _due(table: Any) -> Any:
     return and_(table.c.status.in_(list(CLAIMABLE)), or_(table.c.not_before.is_(None), table.c.not_before <= _NOW))
 
 
+def _at_a_site_with_room(table: Any) -> Any:
+    return table.c.site.not_in(bindparam("full_sites", expanding=True))
+
+
 _DUE = _due(tasks)
-_ROOM_AT_ITS_SITE = tasks.c.site.not_in(bindparam("full_sites", expanding=True))
 _PER_USER_LIMIT = bindparam("per_user_limit", type_=Integer())
 
 
@@ -115,7 +118,7 @@ def _fairest() -> Any:
     return (
         select(tasks.c.id)
         .select_from(tasks.outerjoin(busy, busy.c.user_id == tasks.c.user_id))
-        .where(_DUE, _ROOM_AT_ITS_SITE, here < _PER_USER_LIMIT)
+        .where(_DUE, _at_a_site_with_room(tasks), here < _PER_USER_LIMIT)
         .order_by(everywhere, tasks.c.created_at, tasks.c.history_id)
         .limit(1)
     )
@@ -132,7 +135,7 @@ def _fairest_unlocked() -> Any:
         select(
             tasks.c.user_id, func.min(tasks.c.created_at).label("oldest"), func.min(tasks.c.history_id).label("first")
         )
-        .where(_DUE, _ROOM_AT_ITS_SITE)
+        .where(_DUE, _at_a_site_with_room(tasks))
         .group_by(tasks.c.user_id),
         "waiting",
     )
@@ -151,7 +154,7 @@ def _fairest_unlocked() -> Any:
             theirs.c.user_id == users.c.user_id,
             theirs.c.created_at >= users.c.oldest,
             _due(theirs),
-            theirs.c.site.not_in(bindparam("full_sites", expanding=True)),
+            _at_a_site_with_room(theirs),
         )
         .order_by(theirs.c.created_at, theirs.c.history_id)
         .limit(1)

@@ -1,7 +1,7 @@
 """Remember a task's site, which a worker has only so many tasks of; let PostgreSQL accept a task in one call.
 
-``quick_submission.py`` says why and what for. The function decides nothing that ``task_submission.py`` does not decide as well, and answers no row where that has to. Whoever adds a
-column that a submission writes replaces it in the migration that adds the column.
+``quick_submission.py`` says why and what for. The function decides nothing that ``task_submission.py`` does not decide as well, and
+answers no row where that has to. Whoever adds a column that a submission writes replaces it in the migration that adds the column.
 
 In a volatile function every statement sees what was committed before it began, so the count of unfinished tasks sees what was committed
 before this call got the lock on the user's quota row. The key is claimed before that lock, as ``task_submission.py`` does: in another order
@@ -71,8 +71,8 @@ END $$
 def upgrade() -> None:
     op.add_column("tasks", sa.Column("site", sa.String(255), nullable=False, server_default=sa.text("''")))
     tasks = sa.table("tasks", sa.column("id"), sa.column("url"), sa.column("site"), sa.column("status"))
-    unfinished = sa.select(tasks.c.id, tasks.c.url).where(tasks.c.status.in_(["queued", "retry", "running", "paused"]))
-    for task_id, url in op.get_bind().execute(unfinished).all():
+    may_run_yet = sa.select(tasks.c.id, tasks.c.url).where(tasks.c.status != "completed")
+    for task_id, url in op.get_bind().execute(may_run_yet).all():
         site = (urlsplit(url).hostname or "")[:255]
         op.get_bind().execute(sa.update(tasks).where(tasks.c.id == task_id).values(site=site))
     if op.get_bind().dialect.name == "postgresql":
