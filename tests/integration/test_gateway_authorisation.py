@@ -70,13 +70,15 @@ class Stage:
         ]
         return [pair for pair in found if pair not in PUBLIC]
 
-    async def ask(self, method: str, template: str, headers: dict[str, str]) -> tuple[int, bytes]:
-        """The route with the owner's ids filled in, as the owner would call it."""
+    async def ask(self, method: str, template: str, headers: dict[str, str], more: str = "") -> tuple[int, bytes]:
+        """The route with the owner's ids filled in, as the owner would call it, and ``more`` after its parameters."""
         path = template.format(
             task_id=self.task.id, history_id=self.task.history_id, session_id=self.session_id, user_id=self.owner.id
         )
         if template == "/api/v1/download/file":
             path += f"?history_id={self.task.history_id}"
+        if more:
+            path += ("&" if "?" in path else "?") + more
         body = {"history_id": self.task.history_id} if template == "/api/v1/download/ticket" else BODIES.get(template)
         async with self.gateway.http.request(method, self.gateway.base + path, headers=headers, json=body) as answer:
             return answer.status, await answer.read()
@@ -150,6 +152,19 @@ def forged(owner: User) -> dict[str, dict[str, str]]:
         "cookie": {"Cookie": f"access_token={owner.access_token}"},
     }
     return headers
+
+
+@pytest.mark.parametrize("more", ["token=canary-secret", "=", "page", "%00"])
+async def test_a_parameter_that_a_route_does_not_take_is_refused_not_ignored(stage: Stage, more: str) -> None:
+    """A token in a URL ends in logs, in histories and in Referer: nobody shall believe that it works (reliability.md T28)."""
+    caller = stage.owner.headers
+    for method, template in stage.routes():
+        if method == "HEAD" or (more == "page" and template in {"/api/v1/downloads", "/api/v1/history"}):
+            continue
+        status, answer = await stage.ask(method, template, caller, more)
+        assert status == 400, (method, template, status, answer)
+        assert b"canary" not in answer
+    assert (await stage.ask("GET", "/api/v1/auth/me", caller))[0] == 200  # and nothing was done: the session still is
 
 
 async def test_the_matrix_knows_every_route(stage: Stage) -> None:

@@ -17,8 +17,8 @@ from vasset.config import Settings
 
 PORTS = {"auth": 9001, "parser": 9002, "downloader": 9003, "asset": 9004}
 HEALTH_SECONDS = 1.0
-NICENESS = {"downloader": 5}
-"""Where services share a machine whose processors are short: a third of the share of those that people wait for."""
+NICENESS = {"downloader": 10}
+"""Where services share a machine whose processors are short: a tenth of the share of those that people wait for."""
 
 
 def run_role(name: str, settings: Settings) -> int:

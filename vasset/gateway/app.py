@@ -74,12 +74,12 @@ def create_app(services: GatewayServices, settings: GatewaySettings) -> FastAPI:
     )
     errors.install(app)
     for router in (
-        accounts.router,
-        parse.router,
-        downloads.router,
+        downloads.router,  # routes are tried in this order: first what is asked most
         history.router,
         files.router,
+        parse.router,
         live.router,
+        accounts.router,
         health.router,
         documentation_router(app),
         page_router(load_assets(STATIC)),

@@ -62,6 +62,7 @@ class ApiRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
         has_body = self.body_field is not None
+        takes_query = bool(self.dependant.query_params)
 
         async def guarded(request: Request) -> Response:
             gateway = gateway_of(request)
@@ -74,7 +75,8 @@ class ApiRoute(APIRoute):
             try:
                 async with asyncio.timeout(self._seconds(gateway)):
                     await self._admit(request, gateway)
-                    _refuse_doubled_parameters(request)
+                    if request.scope["query_string"]:
+                        _refuse_wrong_parameters(request, takes_query)
                     return await handle(await _strict(request) if has_body else request)
             except TimeoutError:
                 raise TimedOut() from None
@@ -110,12 +112,13 @@ class ApiRoute(APIRoute):
         return announced
 
 
-def _refuse_doubled_parameters(request: Request) -> None:
-    """Of two values one would win silently, and another server in front may have looked at the other one."""
-    if b"&" in request.scope["query_string"]:
-        names = [name for name, _ in request.query_params.multi_items() if name not in REPEATABLE]
-        if len(names) != len(set(names)):
-            raise InvalidInput("A parameter is given twice; give it once.")
+def _refuse_wrong_parameters(request: Request, takes_query: bool) -> None:
+    """A token in a URL is refused, not ignored. Of two values one would win silently, and a server in front may have read the other."""
+    if not takes_query:
+        raise InvalidInput("This address takes no parameters; leave out the question mark and what follows it.")
+    names = [name for name, _ in request.query_params.multi_items() if name not in REPEATABLE]
+    if len(names) != len(set(names)):
+        raise InvalidInput("A parameter is given twice; give it once.")
 
 
 async def _strict(request: Request) -> Request:

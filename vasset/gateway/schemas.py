@@ -127,10 +127,6 @@ class FileQuery(Query):
     inline: Literal["0", "1"] = "0"
 
 
-class NoQuery(Query):
-    """The route takes no parameters at all: a token in the URL is refused, not ignored (reliability.md T28)."""
-
-
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,6 @@ from vasset.gateway.shapes import page_shape, task_shape
 
 router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["downloads"])
 Caller = Annotated[Identity, Depends(identity_of)]
-NoQuery = Annotated[schemas.NoQuery, Query()]
 TASK_ID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\Z")
 TaskAnswer = schemas.Envelope[schemas.TaskData]
 UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": schemas.FailureBody}}
@@ -44,7 +43,7 @@ STEERED: dict[int | str, dict[str, Any]] = {**UNKNOWN, 409: {"model": schemas.Fa
         ]
     },
 )
-async def submit(request: Request, body: schemas.DownloadBody, identity: Caller, _: NoQuery) -> Response:
+async def submit(request: Request, body: schemas.DownloadBody, identity: Caller) -> Response:
     """Start a download. 202 means that it is stored and will end in a state that you can ask for."""
     submission = Submission(
         user_id=identity.user_id,
@@ -81,7 +80,7 @@ async def list_downloads(
 
 
 @router.get("/downloads/{task_id}", response_model=TaskAnswer, responses=UNKNOWN)
-async def get_download(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def get_download(request: Request, task_id: str, identity: Caller) -> Response:
     """One task with its latest numbers."""
     gateway = gateway_of(request)
     return await _answer(gateway, await gateway.services.tasks.get(known_form(task_id), user_id=identity.user_id))
@@ -94,41 +93,41 @@ async def get_download(request: Request, task_id: str, identity: Caller, _: NoQu
     deprecated=True,
     operation_id="get_task_deprecated",
 )
-async def get_task(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def get_task(request: Request, task_id: str, identity: Caller) -> Response:
     """The former address of ``/api/v1/downloads/{task_id}``."""
-    return await get_download(request, task_id, identity, _)
+    return await get_download(request, task_id, identity)
 
 
 @router.post("/downloads/{task_id}/cancel", response_model=TaskAnswer, responses=STEERED)
-async def cancel(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def cancel(request: Request, task_id: str, identity: Caller) -> Response:
     """Stop for good. Repeating it changes nothing."""
     gateway = gateway_of(request)
     return await _answer(gateway, await gateway.services.tasks.cancel(known_form(task_id), user_id=identity.user_id))
 
 
 @router.post("/downloads/{task_id}/pause", response_model=TaskAnswer, responses=STEERED)
-async def pause(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def pause(request: Request, task_id: str, identity: Caller) -> Response:
     """Stop and keep the bytes."""
     gateway = gateway_of(request)
     return await _answer(gateway, await gateway.services.tasks.pause(known_form(task_id), user_id=identity.user_id))
 
 
 @router.post("/downloads/{task_id}/resume", response_model=TaskAnswer, responses=STEERED)
-async def resume(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def resume(request: Request, task_id: str, identity: Caller) -> Response:
     """Go on where a pause stopped."""
     gateway = gateway_of(request)
     return await _answer(gateway, await gateway.services.tasks.resume(known_form(task_id), user_id=identity.user_id))
 
 
 @router.post("/downloads/{task_id}/finish", response_model=TaskAnswer, responses=STEERED)
-async def finish(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def finish(request: Request, task_id: str, identity: Caller) -> Response:
     """End the recording of a live stream now: what was recorded becomes the file."""
     gateway = gateway_of(request)
     return await _answer(gateway, await gateway.services.tasks.finish(known_form(task_id), user_id=identity.user_id))
 
 
 @router.post("/downloads/{task_id}/retry", response_model=TaskAnswer, responses=STEERED)
-async def retry(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def retry(request: Request, task_id: str, identity: Caller) -> Response:
     """Run a failed or cancelled task again; it costs a unit of quota like a new one."""
     gateway = gateway_of(request)
     task = await gateway.services.tasks.retry(known_form(task_id), user_id=identity.user_id, role=identity.role)
@@ -136,7 +135,7 @@ async def retry(request: Request, task_id: str, identity: Caller, _: NoQuery) ->
 
 
 @router.post("/downloads/{task_id}/keep", response_model=TaskAnswer, responses=STEERED)
-async def keep(request: Request, task_id: str, identity: Caller, _: NoQuery) -> Response:
+async def keep(request: Request, task_id: str, identity: Caller) -> Response:
     """Make a finished quick download an archive one: it stays until its user deletes it."""
     gateway = gateway_of(request)
     return await _answer(gateway, await gateway.services.tasks.keep(known_form(task_id), user_id=identity.user_id))

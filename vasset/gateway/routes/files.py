@@ -53,7 +53,6 @@ async def file_ticket(
     request: Request,
     body: schemas.FileTicketBody,
     identity: Annotated[Identity, Depends(identity_of)],
-    _: Annotated[schemas.NoQuery, Query()],
 ) -> Response:
     """A ticket for one file, good once within 30 s, for a link that a browser follows."""
     gateway = gateway_of(request)

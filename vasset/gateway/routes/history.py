@@ -19,7 +19,6 @@ from vasset.gateway.shapes import history_shape, page_shape, quota_shape, statis
 
 router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["library"])
 Caller = Annotated[Identity, Depends(identity_of)]
-NoQuery = Annotated[schemas.NoQuery, Query()]
 
 
 @router.get("/history", response_model=schemas.Envelope[schemas.PageOf[schemas.HistoryData]])
@@ -36,7 +35,7 @@ async def history(request: Request, query: Annotated[schemas.HistoryQuery, Query
     response_model=schemas.Envelope[schemas.Empty],
     responses={404: {"model": schemas.FailureBody}, 409: {"model": schemas.FailureBody}},
 )
-async def delete(request: Request, history_id: str, identity: Caller, _: NoQuery) -> Response:
+async def delete(request: Request, history_id: str, identity: Caller) -> Response:
     """Delete an entry and its file. A download that still runs must be cancelled first."""
     services = gateway_of(request).services
     entry = await services.library.delete(identity, row_id(history_id))
@@ -47,12 +46,12 @@ async def delete(request: Request, history_id: str, identity: Caller, _: NoQuery
 
 
 @router.get("/quota", response_model=schemas.Envelope[schemas.QuotaData])
-async def quota(request: Request, identity: Caller, _: NoQuery) -> Response:
+async def quota(request: Request, identity: Caller) -> Response:
     """Today's downloads against the daily limit of this account's level."""
     return success(quota_shape(await gateway_of(request).services.library.quota(identity)))
 
 
 @router.get("/stats", response_model=schemas.Envelope[schemas.StatisticsData])
-async def statistics(request: Request, identity: Caller, _: NoQuery) -> Response:
+async def statistics(request: Request, identity: Caller) -> Response:
     """Totals of this account; of everybody for an administrator."""
     return success(statistics_shape(await gateway_of(request).services.library.statistics(identity)))

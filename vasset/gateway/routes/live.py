@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from vasset.domain.user import Identity
@@ -20,9 +20,7 @@ router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["progress"])
 
 
 @router.post("/ws/ticket", response_model=schemas.Envelope[schemas.TicketData])
-async def ws_ticket(
-    request: Request, identity: Annotated[Identity, Depends(identity_of)], _: Annotated[schemas.NoQuery, Query()]
-) -> Response:
+async def ws_ticket(request: Request, identity: Annotated[Identity, Depends(identity_of)]) -> Response:
     """A ticket for one WebSocket: ``Sec-WebSocket-Protocol: vasset.v1, ticket.<ticket>`` within 30 s, once."""
     bearer = Bearer(
         user_id=identity.user_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from vasset.domain.user import Identity
@@ -27,7 +27,6 @@ async def parse(
     request: Request,
     body: schemas.ParseBody,
     identity: Annotated[Identity, Depends(identity_of)],
-    _: Annotated[schemas.NoQuery, Query()],
 ) -> Response:
     """Title, duration, thumbnail, formats and a short list of qualities; a playlist answers its entries unread, by the page."""
     gateway = gateway_of(request)
