@@ -8,6 +8,8 @@ import json
 import os
 import socket
 import time
+from collections import Counter
+from collections.abc import Iterator
 
 from benchmarks.cluster.http import flat_out, percentile, request
 from benchmarks.cluster.record import Figure
@@ -21,15 +23,20 @@ from vasset.domain.progress import ProgressFrame
 FRAMES_PER_SECOND = 2
 STALLED_SHARE = 0.05
 STAMP = b'"timestamp":'
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+FIN = MASKED = 0x80
 
 
 class Reader(asyncio.Protocol):
-    """A WebSocket client that takes note of when each frame came, and does nothing else."""
+    """A WebSocket client that takes note of when each frame came, answers pings, and does nothing else."""
 
     transport: asyncio.Transport
+    closed_for: str | None = None
 
     def __init__(self, hello: bytes, delays: list[float], *, stalls: bool) -> None:
         self._hello, self._delays, self._stalls = hello, delays, stalls
+        self._unread = bytearray()
+        self._upgraded = False
         self.snapshot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -39,23 +46,57 @@ class Reader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.time()
-        if not self.snapshot.done():
-            if b'"snapshot"' in data:
-                self.snapshot.set_result(None)
-                if self._stalls:
-                    self.transport.pause_reading()
-            elif not data.startswith(b"HTTP/1.1 101"):
-                self.snapshot.set_exception(RuntimeError(f"refused: {data[:200]!r}"))
+        self._unread += data
+        if not self._upgraded and not self._has_upgraded():
             return
-        start = data.find(STAMP)
-        while start >= 0:  # our frames are small and whole: the number ends at the next comma or brace
-            end = min(at for at in (data.find(b",", start), data.find(b"}", start)) if at >= 0)
-            self._delays.append(now - float(data[start + len(STAMP) : end]))
-            start = data.find(STAMP, end)
+        for opcode, payload in whole_frames(self._unread):
+            if opcode == PING:
+                self.transport.write(bytes((FIN | PONG, MASKED | len(payload), 0, 0, 0, 0)) + payload)
+            elif not self.snapshot.done():
+                self._take_snapshot(payload)
+            elif opcode == TEXT:
+                start = payload.index(STAMP) + len(STAMP)
+                end = min(at for at in (payload.find(b",", start), payload.find(b"}", start)) if at >= 0)
+                self._delays.append(now - float(payload[start:end]))
+            elif opcode == CLOSE:
+                self.closed_for = payload[2:].decode()
+
+    def _has_upgraded(self) -> bool:
+        head, found, _ = self._unread.partition(b"\r\n\r\n")
+        if not found:
+            return False
+        if not head.startswith(b"HTTP/1.1 101"):
+            self.snapshot.set_exception(RuntimeError(f"refused: {bytes(head[:200])!r}"))
+            return False
+        del self._unread[: len(head) + 4]
+        self._upgraded = True
+        return True
+
+    def _take_snapshot(self, payload: bytes) -> None:
+        if b'"snapshot"' not in payload:
+            self.snapshot.set_exception(RuntimeError(f"no snapshot but {payload[:200]!r}"))
+            return
+        self.snapshot.set_result(None)
+        if self._stalls:
+            self.transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.snapshot.done():
             self.snapshot.set_exception(error or ConnectionError("closed before the snapshot"))
+
+
+def whole_frames(unread: bytearray) -> Iterator[tuple[int, bytes]]:
+    """Opcode and payload of every frame that has come whole (RFC 6455 §5.2; servers mask nothing), taken out of ``unread``."""
+    while len(unread) >= 2:
+        size, start = unread[1], 2
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(unread[2:start])
+        if len(unread) < start + size:
+            return
+        opcode, payload = unread[0] & 0x0F, bytes(unread[start : start + size])
+        del unread[: start + size]
+        yield opcode, payload
 
 
 async def measure(
@@ -92,7 +133,8 @@ async def _run(measured: Measured, accounts: list[Account], seconds: float) -> t
         reader.transport.abort()
     expected = published * (1 - STALLED_SHARE)
     if len(delays) < 0.97 * expected:
-        raise RuntimeError(f"only {len(delays)} of {expected:.0f} frames arrived")
+        closed = Counter(reader.closed_for for reader in readers if reader.closed_for is not None)
+        raise RuntimeError(f"only {len(delays)} of {expected:.0f} frames arrived; closed by the server: {dict(closed)}")
     return 1000 * percentile(delays, 0.5), 1000 * percentile(delays, 0.99), kib, 1000 * used / published
 
 

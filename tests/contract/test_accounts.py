@@ -390,6 +390,25 @@ async def test_sessions_are_listed_and_another_users_cannot_be_ended(
     await authority.verify(second.access_token)
 
 
+async def test_of_many_sessions_those_are_alive_that_neither_ended_nor_expired(
+    authority: Authority, signed_in: tuple[User, TokenPair], clock: FakeClock
+) -> None:
+    first = await identity(authority, signed_in[1])
+    clock.advance(600_000)  # of 604,800 s
+    second, third = [await identity(authority, (await authority.login("admin@example.org", GOOD))[1]) for _ in range(2)]
+    everything = [first.session_id, second.session_id, third.session_id, 10**9, 0, -1, 2**63 - 1]
+    assert await authority.alive(everything) == {first.session_id, second.session_id, third.session_id}
+    await authority.logout(third)
+    assert await authority.alive(everything) == {first.session_id, second.session_id}
+    clock.advance(4_801)
+    assert await authority.alive(everything) == {second.session_id}
+    await authority.change_password(second, GOOD, "another horse 8")
+    assert await authority.alive(everything) == frozenset()
+    assert await authority.alive([]) == frozenset()
+    with pytest.raises(InvalidInput, match="at most 500"):
+        await authority.alive(range(1, 502))
+
+
 async def test_roles_are_given_by_administrators_and_one_always_remains(
     authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:

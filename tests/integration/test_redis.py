@@ -10,6 +10,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from tests.support.cutting_proxy import cutting_proxy
+from vasset.adapters.bus import subscription
 from vasset.adapters.bus.codec import decode, encode
 from vasset.adapters.bus.memory import MemoryBus
 from vasset.adapters.bus.redis import CHANNEL, LATEST, RedisProgressBus
@@ -116,6 +117,43 @@ async def test_frames_cross_processes_in_order(redis_url: str) -> None:
         await worker.publish([frame(4, Phase.COMPLETED)])
         assert (await anext(frames)).is_terminal
     assert received == [1, 2, 3]
+
+
+async def test_a_subscription_that_is_dead_without_saying_so_is_opened_again(
+    redis_server: LocalServer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "SPELL_SECONDS", 0.2)
+    async with cutting_proxy(redis_server.port) as proxy:
+        behind = open_subscriber(f"redis://127.0.0.1:{proxy.port}/0")
+        worker = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
+        gateway = RedisProgressBus(open_redis(redis_url), behind, MemoryBus())
+        async with worker, gateway, asyncio.timeout(20), gateway.subscribe([TASK]) as frames:
+            for _ in range(100):  # five spells in which nothing happens: a link that answers stays
+                await asyncio.sleep(0.01)
+                assert gateway.connected.is_set()
+            proxy.black_hole()
+            while gateway.connected.is_set():
+                await asyncio.sleep(0.01)
+            proxy.heal()
+            await gateway.connected.wait()
+            await worker.publish([frame(1)])
+            assert (await anext(frames)).seq == 1
+
+
+async def test_a_busy_subscription_is_never_taken_for_a_dead_one(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ends of spells fall between and into messages: none is lost or doubled."""
+    monkeypatch.setattr(subscription, "SPELL_SECONDS", 0.005)
+    worker = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
+    gateway = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
+    async with worker, gateway, asyncio.timeout(30), gateway.subscribe() as frames:
+        for start in range(0, 3_000, 10):
+            await worker.publish([frame(1, task_id=f"{number:036d}") for number in range(start, start + 10)])
+            await asyncio.sleep(0.001)
+        received = [(await anext(frames)).task_id for _ in range(3_000)]
+        assert gateway.connected.is_set()
+    assert received == [f"{number:036d}" for number in range(3_000)]
 
 
 async def test_who_only_publishes_reads_nothing(redis_url: str) -> None:

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from vasset.adapters.bus.codec import decode, encode
+from vasset.adapters.bus.subscription import read_messages
 from vasset.adapters.redis_connection import FAILURES, TIMEOUT_SECONDS, Subscriber
 from vasset.adapters.redis_pipeline import Command, GroupedPipeline
 from vasset.domain.ports import ProgressBus
@@ -122,19 +123,14 @@ class RedisProgressBus:
                     await pubsub.psubscribe(CHANNEL + "*")
                     self.connected.set()
                     failures = 0
-                    await self._relay(pubsub)
+                    await read_messages(pubsub, self._relay)
             except FAILURES as error:
                 log.warning("progress subscription lost", error=type(error).__name__)
             self.connected.clear()
             await asyncio.sleep(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
             failures += 1
 
-    async def _relay(self, pubsub: Any) -> None:
-        while True:
-            message = await pubsub.get_message(timeout=15.0)
-            if message is None:
-                await pubsub.ping()  # a black-holed link answers nothing: the next read fails
-                continue
-            frame = decode(message["data"]) if message["type"] == "pmessage" else None
-            if frame is not None:
-                await self._local.publish([frame])
+    async def _relay(self, data: bytes) -> None:
+        frame = decode(data)
+        if frame is not None:
+            await self._local.publish([frame])

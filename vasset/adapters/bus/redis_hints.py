@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
+from vasset.adapters.bus.subscription import read_messages
 from vasset.adapters.redis_connection import FAILURES, Subscriber
 from vasset.adapters.redis_pipeline import Command, GroupedPipeline
 
@@ -81,15 +81,11 @@ class RedisHintReceiver:
             try:
                 async with self._subscriber.pubsub(ignore_subscribe_messages=True) as pubsub:
                     await pubsub.subscribe(CHANNEL)
-                    await self._receive(pubsub)
+                    await read_messages(pubsub, self._take)
             except FAILURES as error:
                 log.info("hints interrupted", error=type(error).__name__)
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _receive(self, pubsub: Any) -> None:
-        while True:
-            message = await pubsub.get_message(timeout=15.0)
-            if message is None:
-                await pubsub.ping()
-            elif message["type"] == "message" and len(message["data"]) <= 64:
-                self._nudge(message["data"].decode("utf-8", errors="replace"))
+    async def _take(self, hint: bytes) -> None:
+        if len(hint) <= 64:
+            self._nudge(hint.decode("utf-8", errors="replace"))

@@ -7,7 +7,7 @@ ends. A child that was used already is never handed out again, however short the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -78,6 +78,15 @@ class SqlSessions:
             )
             rows = (await transaction.execute(alive)).all()
         return [SessionInfo(row.id, row.created_at, row.expires_at, row.user_agent) for row in rows]
+
+    async def alive(self, session_ids: Collection[int]) -> frozenset[int]:
+        async with self._database.glance() as transaction:
+            alive = select(user_sessions.c.id).where(
+                user_sessions.c.id.in_(session_ids),
+                user_sessions.c.revoked_at.is_(None),
+                user_sessions.c.expires_at > transaction.now,
+            )
+            return frozenset((await transaction.execute(alive)).scalars())
 
     async def end_session(self, user_id: int, session_id: int) -> bool:
         async with self._database.write() as transaction:

@@ -4,7 +4,7 @@ Local object, gRPC client and port share one signature: ``Authority``, ``Parser`
 ``services/*/service.py`` and by ``services/*/client.py`` alike.
 """
 
-from vasset.domain.ports.accounts import Account, AccountStore, Authority, Rotation, SessionState
+from vasset.domain.ports.accounts import MAX_ASKED, Account, AccountStore, Authority, Rotation, SessionState
 from vasset.domain.ports.clock import Clock
 from vasset.domain.ports.library import Library, LibraryStore
 from vasset.domain.ports.media import (
@@ -22,6 +22,7 @@ from vasset.domain.ports.tasks import DeadLetter, DeadLetters, FileStore, Outbox
 from vasset.domain.ports.workers import Breaker, ProxyLease, ProxyPool, WorkerControl, WorkerState
 
 __all__ = [
+    "MAX_ASKED",
     "Account",
     "AccountStore",
     "Authority",

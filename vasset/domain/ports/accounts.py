@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from vasset.domain.user import Identity, Role, SessionInfo, TokenPair, User
+
+MAX_ASKED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class AccountStore(Protocol):
 
     async def sessions(self, user_id: int) -> Sequence[SessionInfo]: ...
 
+    async def alive(self, session_ids: Collection[int]) -> frozenset[int]:
+        """Those of the sessions that were neither ended nor have expired."""
+        ...
+
     async def end_session(self, user_id: int, session_id: int) -> bool:
         """False when the user has no such session."""
         ...
@@ -111,6 +117,10 @@ class Authority(Protocol):
     async def change_password(self, identity: Identity, current: str, new: str) -> None: ...
 
     async def sessions(self, identity: Identity) -> Sequence[SessionInfo]: ...
+
+    async def alive(self, session_ids: Collection[int]) -> frozenset[int]:
+        """Those of at most ``MAX_ASKED`` sessions that were neither ended nor have expired. Raises ``InvalidInput`` for more."""
+        ...
 
     async def revoke_session(self, identity: Identity, session_id: int) -> None: ...
 

@@ -139,7 +139,9 @@ class _Conversation:
                 frames, wait = self._watcher.due(self._clock.monotonic())
                 for frame in frames:
                     await self._send(self._hub.encode(frame))
-                if not frames:
+                if not frames and wait is None:
+                    await self._watcher.wake.wait()
+                elif not frames:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(wait):
                             await self._watcher.wake.wait()

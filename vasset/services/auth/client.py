@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
@@ -18,7 +18,10 @@ if TYPE_CHECKING:  # the stub file alone knows it
     from vasset.services.proto.auth_pb2_grpc import AuthServiceAsyncStub
 
 SERVICE = "vasset.v1.AuthService"
-IDEMPOTENT = [(SERVICE, method) for method in ("VerifyToken", "GetProfile", "ListSessions", "Logout", "RevokeSession")]
+IDEMPOTENT = [
+    (SERVICE, method)
+    for method in ("VerifyToken", "GetProfile", "ListSessions", "CheckSessions", "Logout", "RevokeSession")
+]
 
 
 class AuthClient(Remote):
@@ -76,6 +79,10 @@ class AuthClient(Remote):
     async def sessions(self, identity: Identity) -> Sequence[SessionInfo]:
         answer = await self._call(self._stub.ListSessions, wire.ListSessionsRequest(), identity)
         return [convert.session_from_wire(session) for session in answer.sessions]
+
+    async def alive(self, session_ids: Collection[int]) -> frozenset[int]:
+        request = wire.CheckSessionsRequest(session_ids=map(wire_integer, session_ids))
+        return frozenset((await self._call(self._stub.CheckSessions, request)).alive)
 
     async def revoke_session(self, identity: Identity, session_id: int) -> None:
         await self._call(

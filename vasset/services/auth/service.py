@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +15,7 @@ from vasset.domain.errors import (
     TokenRevoked,
     Unauthenticated,
 )
-from vasset.domain.ports import AccountStore, Cache, Clock
+from vasset.domain.ports import MAX_ASKED, AccountStore, Cache, Clock
 from vasset.domain.user import Identity, Role, SessionInfo, TokenPair, User
 from vasset.services.auth.passwords import PasswordHasher, check_new_password
 from vasset.services.auth.session_cache import SessionCache
@@ -139,6 +139,12 @@ class AuthService:
     async def sessions(self, identity: Identity) -> Sequence[SessionInfo]:
         found = await self._store.sessions(identity.user_id)
         return [replace(session, current=session.id == identity.session_id) for session in found]
+
+    async def alive(self, session_ids: Collection[int]) -> frozenset[int]:
+        """Asked of SQL itself, past the cache: sockets that hang on the answer would wait for both."""
+        if len(session_ids) > MAX_ASKED:
+            raise InvalidInput(f"ask about at most {MAX_ASKED} sessions at once")
+        return await self._store.alive([number for number in session_ids if _is_row_id(number)])
 
     async def revoke_session(self, identity: Identity, session_id: int) -> None:
         if not _is_row_id(session_id) or not await self._store.end_session(identity.user_id, session_id):

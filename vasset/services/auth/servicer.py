@@ -58,6 +58,9 @@ class AuthServicer(AuthServiceServicer):
         sessions = await self._authority.sessions(identity_of(context))
         return wire.ListSessionsResponse(sessions=[convert.session_to_wire(session) for session in sessions])
 
+    async def CheckSessions(self, request: wire.CheckSessionsRequest, context: Any) -> wire.CheckSessionsResponse:
+        return wire.CheckSessionsResponse(alive=await self._authority.alive(request.session_ids))
+
     async def RevokeSession(self, request: wire.RevokeSessionRequest, context: Any) -> wire.RevokeSessionResponse:
         await self._authority.revoke_session(identity_of(context), request.session_id)
         return wire.RevokeSessionResponse()

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh and VerifyToken the caller's identity travels in metadata.
+    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    in metadata.
     """
 
     def __init__(self, channel):
@@ -75,6 +76,11 @@ class AuthServiceStub:
                 request_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.ListSessionsResponse.FromString,
                 _registered_method=True)
+        self.CheckSessions = channel.unary_unary(
+                '/vasset.v1.AuthService/CheckSessions',
+                request_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.CheckSessionsRequest.SerializeToString,
+                response_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.CheckSessionsResponse.FromString,
+                _registered_method=True)
         self.RevokeSession = channel.unary_unary(
                 '/vasset.v1.AuthService/RevokeSession',
                 request_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.RevokeSessionRequest.SerializeToString,
@@ -93,7 +99,8 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh and VerifyToken the caller's identity travels in metadata.
+    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    in metadata.
     """
 
     def Register(self, request, context):
@@ -139,6 +146,12 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSessions(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,6 +218,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.ListSessionsRequest.FromString,
                     response_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.ListSessionsResponse.SerializeToString,
             ),
+            'CheckSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSessions,
+                    request_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.CheckSessionsRequest.FromString,
+                    response_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.CheckSessionsResponse.SerializeToString,
+            ),
             'RevokeSession': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeSession,
                     request_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.RevokeSessionRequest.FromString,
@@ -229,7 +247,8 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh and VerifyToken the caller's identity travels in metadata.
+    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    in metadata.
     """
 
     @staticmethod
@@ -438,6 +457,33 @@ class AuthService:
             '/vasset.v1.AuthService/ListSessions',
             vasset_dot_services_dot_proto_dot_auth__pb2.ListSessionsRequest.SerializeToString,
             vasset_dot_services_dot_proto_dot_auth__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vasset.v1.AuthService/CheckSessions',
+            vasset_dot_services_dot_proto_dot_auth__pb2.CheckSessionsRequest.SerializeToString,
+            vasset_dot_services_dot_proto_dot_auth__pb2.CheckSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh and VerifyToken the caller's identity travels in metadata."""
+    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    in metadata.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -41,13 +43,16 @@ class AuthServiceStub:
     GetProfile: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetProfileRequest, _auth_pb2.UserMessage]
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]
     ListSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]
+    CheckSessions: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CheckSessionsRequest, _auth_pb2.CheckSessionsResponse]
     RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]
     SetRole: _grpc.UnaryUnaryMultiCallable[_auth_pb2.SetRoleRequest, _auth_pb2.UserMessage]
     CreateInvitation: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateInvitationRequest, _auth_pb2.CreateInvitationResponse]
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """The authority on accounts and sessions. Except for Register, Login, Refresh and VerifyToken the caller's identity travels in metadata."""
+    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    in metadata.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_auth_pb2.RegisterRequest, _auth_pb2.SignedIn]  # type: ignore[assignment]
@@ -58,12 +63,15 @@ class AuthServiceAsyncStub(AuthServiceStub):
     GetProfile: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetProfileRequest, _auth_pb2.UserMessage]  # type: ignore[assignment]
     ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_pb2.ChangePasswordRequest, _auth_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     ListSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.ListSessionsRequest, _auth_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    CheckSessions: _aio.UnaryUnaryMultiCallable[_auth_pb2.CheckSessionsRequest, _auth_pb2.CheckSessionsResponse]  # type: ignore[assignment]
     RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]  # type: ignore[assignment]
     SetRole: _aio.UnaryUnaryMultiCallable[_auth_pb2.SetRoleRequest, _auth_pb2.UserMessage]  # type: ignore[assignment]
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateInvitationRequest, _auth_pb2.CreateInvitationResponse]  # type: ignore[assignment]
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The authority on accounts and sessions. Except for Register, Login, Refresh and VerifyToken the caller's identity travels in metadata."""
+    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    in metadata.
+    """
 
     @_abc_1.abstractmethod
     def Register(
@@ -120,6 +128,13 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.ListSessionsResponse, _abc.Awaitable[_auth_pb2.ListSessionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CheckSessions(
+        self,
+        request: _auth_pb2.CheckSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.CheckSessionsResponse, _abc.Awaitable[_auth_pb2.CheckSessionsResponse]]: ...
 
     @_abc_1.abstractmethod
     def RevokeSession(
