@@ -29,10 +29,10 @@ def machine_lines(run: Run) -> list[str]:
 
 def figure_table(run: Run) -> list[str]:
     """One row a figure, with its goal and whether the median reached it."""
-    lines = ["| figure | unit | goal | measured | |", "|---|---|---|---|---|"]
+    lines = ["| figure | unit | goal | measured | | at |", "|---|---|---|---|---|---|"]
     for name, figure in sorted(run["figures"].items(), key=lambda item: _by_number(item[0])):
         goal = "" if figure["goal"] is None else f"<= {figure['goal']:g}"
-        lines.append(f"| {name} | {figure['unit']} | {goal} | {cell(figure)} | {verdict(figure)} |")
+        lines.append(f"| {name} | {figure['unit']} | {goal} | {cell(figure)} | {verdict(figure)} | {at(figure)} |")
     return lines
 
 
@@ -55,6 +55,11 @@ def cell(figure: Run) -> str:
     values = figure["values"]
     middle = f"{statistics.median(values):.3g}"
     return f"{middle} ({min(values):.3g}-{max(values):.3g})" if len(values) > 1 else f"{middle} (once)"
+
+
+def at(figure: Run) -> str:
+    """The commit, and the machine's pace where it was noted: figures of one table may be of several runs."""
+    return str(figure["commit"]) + (f", {figure['pace_ms']:.0f} ms" if "pace_ms" in figure else "")
 
 
 def verdict(figure: Run) -> str:

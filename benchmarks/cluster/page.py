@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.page import Run, cell, machine_lines, unmeasured, verdict
+from benchmarks.page import Run, at, cell, machine_lines, unmeasured, verdict
 
 TEXT = """The five services, PostgreSQL 15, Redis 7, RabbitMQ 3.10, the origin and the load generator share the machine's cores, so these
 figures are what one small machine does, not what a service can do alone. CPU covers the services with their children (with
@@ -26,11 +26,11 @@ PROMISED = (
 
 def cluster_page(run: Run) -> list[str]:
     lines = ["## Cluster", "", *machine_lines(run), "", TEXT]
-    lines += ["| figure | unit | goal | measured | required | |", "|---|---|---|---|---|---|"]
+    lines += ["| figure | unit | goal | measured | required | | at |", "|---|---|---|---|---|---|---|"]
     figures = sorted(run["figures"].items(), key=lambda item: _natural(item[0]))
     for name, figure in figures:
         lines.append(
-            f"| {name} | {figure['unit']} | {_goal(figure)} | {cell(figure)} | {figure['prd']} | {verdict(figure)} |"
+            f"| {name} | {figure['unit']} | {_goal(figure)} | {cell(figure)} | {figure['prd']} | {verdict(figure)} | {at(figure)} |"
         )
     missed = [name for name, figure in figures if figure["met"] is False]
     if missed:

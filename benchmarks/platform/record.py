@@ -63,13 +63,31 @@ def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
         "load_before": os.getloadavg()[0],
+        "pace_ms": round(pace_ms(), 1),
     }
+
+
+def pace_ms(rounds: int = 5) -> float:
+    """What this machine takes at present to count to a million: two runs compare as their paces do. The best of the rounds."""
+    best = float("inf")
+    for _ in range(rounds):
+        started, total = time.perf_counter(), 0
+        for number in range(1_000_000):
+            total += number
+        best = min(best, time.perf_counter() - started)
+    return 1000 * best
 
 
 def write(figures: Sequence[Figure], command: str, where: dict[str, Any], path: Path = RESULTS) -> None:
     """Replace the file by this run; figures of other scripts in it are kept under their own names."""
     known: dict[str, Any] = json.loads(path.read_text())["figures"] if path.exists() else {}
-    circumstances = {"command": command, "commit": commit(), "load_before": where["load_before"]}
+    circumstances = {
+        "command": command,
+        "commit": commit(),
+        "measured_at": time.strftime("%Y-%m-%d"),
+        "load_before": where["load_before"],
+        "pace_ms": where["pace_ms"],
+    }
     for figure in figures:
         known[figure.name] = {**asdict(figure), "median": figure.median, "met": figure.is_met, **circumstances}
     path.parent.mkdir(exist_ok=True)
