@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -15,7 +16,7 @@ from vasset.adapters.bus.codec import decode, encode
 from vasset.adapters.bus.memory import MemoryBus
 from vasset.adapters.bus.redis import CHANNEL, LATEST, RedisProgressBus
 from vasset.adapters.bus.redis_hints import NEW_WORK, RedisHintReceiver, RedisHintSender
-from vasset.adapters.cache.redis import REST_SECONDS, RedisCache
+from vasset.adapters.cache.redis import RedisCache
 from vasset.adapters.redis_connection import open_redis, open_subscriber
 from vasset.bootstrap.local_servers import LocalServer
 from vasset.domain.download import Phase
@@ -85,18 +86,40 @@ async def test_a_dead_redis_is_a_miss_for_reads_and_an_error_for_decisions(redis
         await cache.close()
 
 
-async def test_a_black_holed_redis_costs_one_timeout_and_not_one_per_request(redis_server: LocalServer) -> None:
+async def test_a_black_holed_redis_costs_one_timeout_and_nobody_another(redis_server: LocalServer) -> None:
+    """However long it lasts: whether it answers again is found out in the background."""
     async with cutting_proxy(redis_server.port) as proxy:
-        cache = RedisCache(open_redis(f"redis://127.0.0.1:{proxy.port}/0"))
-        assert await cache.get("nothing") is None
-        proxy.black_hole()
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        cache = RedisCache(open_redis(url))
+        bus = RedisProgressBus(open_redis(url), open_subscriber(url), MemoryBus())
         loop = asyncio.get_running_loop()
-        await cache.get("nothing")
-        started = loop.time()
-        for _ in range(100):
+
+        async def one_request() -> float:
+            started = loop.time()
             await cache.get("nothing")
-        assert loop.time() - started < REST_SECONDS
-        await cache.close()
+            await bus.publish([frame(1)])
+            await bus.latest([TASK])
+            with contextlib.suppress(DependencyDown):
+                await cache.increment("n", ttl_seconds=1)
+            return loop.time() - started
+
+        async with bus:
+            assert await one_request() < 0.5
+            proxy.black_hole()
+            assert await one_request() > 1.0  # the first one pays
+            until = loop.time() + 5.0
+            while loop.time() < until:
+                assert await one_request() < 0.5
+                await asyncio.sleep(0.1)
+            proxy.heal()
+
+            async def back() -> bool:
+                with contextlib.suppress(DependencyDown):
+                    return await cache.increment("back", ttl_seconds=9) > 0
+                return False
+
+            await eventually(back)
+            await cache.close()
 
 
 async def test_a_late_subscriber_learns_the_latest_frame(redis_url: str) -> None:

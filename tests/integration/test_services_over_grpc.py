@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.support.clock import FakeClock
+from tests.support.cutting_proxy import cutting_proxy
 from vasset.adapters.cache.memory import MemoryCache
 from vasset.adapters.db.accounts import SqlAccounts
 from vasset.adapters.db.database import open_database
@@ -89,6 +90,8 @@ class Cluster:
     auth: AuthService
     remote_auth: auth_client.AuthClient
     gateway: GatewayAuthority
+    accounts: SqlAccounts
+    signer: TokenSigner
     assets: asset_client.AssetClient
     parser: parser_client.ParserClient
     slow: SlowParser
@@ -143,6 +146,8 @@ async def cluster(folder: Path) -> AsyncIterator[Cluster]:
                 revocation_seconds=5.0,
                 timeout_seconds=2.0,
             ),
+            accounts=accounts,
+            signer=signer,
             assets=asset_client.AssetClient(channel, TOKEN),
             parser=parser_client.ParserClient(channel, TOKEN),
             slow=slow,
@@ -288,6 +293,37 @@ async def test_people_stay_signed_in_while_the_auth_service_is_down(tmp_path: Pa
         run.clock.advance(5.0)
         with pytest.raises(errors.TokenRevoked):
             await run.gateway.verify(tokens.access_token)
+
+
+async def test_a_frozen_auth_service_delays_one_request_and_is_asked_again_once_it_answers(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as run, cutting_proxy(int(run.address.rpartition(":")[2])) as proxy:
+        channel = open_channel(f"127.0.0.1:{proxy.port}", idempotent=auth_client.IDEMPOTENT)
+        rows = SessionCache(run.accounts, run.clock, max_age_seconds=5.0)
+        gateway = GatewayAuthority(channel, TOKEN, run.signer, rows, run.clock, revocation_seconds=5.0)
+        _, tokens = await run.remote_auth.register("a@example.com", PASSWORD, "Ana")
+        identity = await gateway.verify(tokens.access_token)
+        loop = asyncio.get_running_loop()
+        try:
+            proxy.black_hole()
+            slow = 0
+            for _ in range(40):
+                run.clock.advance(5.0)  # nothing that is known counts any more
+                started = loop.time()
+                assert await gateway.verify(tokens.access_token) == identity
+                slow += loop.time() - started > 0.5
+                await asyncio.sleep(0.05)
+            assert slow == 1
+            await run.auth.logout(identity)
+            run.clock.advance(5.0)
+            with pytest.raises(errors.TokenRevoked):
+                await gateway.verify(tokens.access_token)
+            proxy.heal()
+            async with asyncio.timeout(20):
+                while gateway._absence.is_on:
+                    await asyncio.sleep(0.05)
+        finally:
+            await gateway.close()
+            await channel.close()
 
 
 async def test_the_gateway_refuses_a_forged_token_by_itself(tmp_path: Path) -> None:

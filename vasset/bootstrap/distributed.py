@@ -267,6 +267,7 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
             revocation_seconds=settings.revocation_seconds,
             timeout_seconds=settings.grpc_timeout_seconds,
         )
+        stack.push_async_callback(authority.close)
         files = WorkerFiles(token, tls=tls_files(settings))
         stack.push_async_callback(files.close)
         services = GatewayServices(
@@ -371,10 +372,8 @@ async def _hint_sender(settings: Settings, wake_relay: Callable[[], None]) -> As
     if url == "memory:":
         yield RelayOnly(wake_relay)
         return
-    client = open_redis(url)
-    sender = RedisHintSender(client, wake_relay=wake_relay)
+    sender = RedisHintSender(open_redis(url), wake_relay=wake_relay)
     try:
         yield sender
     finally:
         await sender.close()
-        await client.aclose()

@@ -17,6 +17,8 @@ from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from vasset.domain.errors import DependencyDown
+
 CHECK_SECONDS = 2.0
 REQUEST_SECONDS = 5.0
 MAX_HEAD_BYTES = 8 * 1024
@@ -102,7 +104,7 @@ async def _ask(part: Part) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await part.check()
-    except TimeoutError:
+    except (TimeoutError, DependencyDown):
         return "does not answer"
     except Exception as error:
         return f"failed ({type(error).__name__})"

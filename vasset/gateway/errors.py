@@ -156,12 +156,16 @@ def request_id_of(scope: Mapping[str, Any]) -> str | None:
     return found
 
 
+PROBLEMS = {"extra_forbidden": "it is not known here", "missing": "it is required"}
+"""By Pydantic's type of problem; its own words for the others can be read by people."""
+
+
 def describe_problems(problems: Sequence[Any]) -> list[dict[str, str]]:
     """Where and what, never the value: it may be a password."""
     return [
         {
             "field": ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0]),
-            "problem": problem["msg"],
+            "problem": PROBLEMS.get(problem["type"], problem["msg"]),
         }
         for problem in problems[:20]
     ]

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -20,7 +19,8 @@ from redis.asyncio.cluster import RedisCluster
 from vasset.adapters.bus.codec import decode, encode
 from vasset.adapters.bus.subscription import read_messages
 from vasset.adapters.redis_connection import FAILURES, TIMEOUT_SECONDS, Subscriber
-from vasset.adapters.redis_pipeline import Command, GroupedPipeline
+from vasset.adapters.redis_link import RedisLink
+from vasset.adapters.redis_pipeline import Command
 from vasset.domain.ports import ProgressBus
 from vasset.domain.progress import ProgressFrame
 from vasset.usecases.end_tasks import end_tasks
@@ -36,9 +36,7 @@ class RedisProgressBus:
     """``ProgressBus`` on Redis. Use as a context manager. ``connected`` is set while the subscription stands."""
 
     def __init__(self, client: Redis | RedisCluster, subscriber: Subscriber, local: ProgressBus) -> None:
-        self._client: Any = client
-        self._is_cluster = isinstance(client, RedisCluster)
-        self._grouped = GroupedPipeline(client)
+        self._link = RedisLink(client, "progress")
         self._subscriber = subscriber
         self._local = local
         self._reader: asyncio.Task[None] | None = None
@@ -51,7 +49,7 @@ class RedisProgressBus:
     async def __aexit__(self, *_: object) -> None:
         await self._stop_reading()
         await self._subscriber.aclose()
-        await self._client.aclose()
+        await self._link.close()
 
     async def publish(self, frames: Sequence[ProgressFrame]) -> None:
         """Never raises for a dead Redis: ticks are lossy, and endings stand in SQL.
@@ -64,16 +62,15 @@ class RedisProgressBus:
         await self._local.publish(frames)
         encoded = [(frame.task_id, encode(frame)) for frame in frames]
         try:
-            await self._grouped.execute(
-                [
-                    command
-                    for task_id, data in encoded
-                    for command in (
-                        Command("set", (LATEST + task_id, data, LATEST_SECONDS)),
-                        Command("publish", (CHANNEL + task_id, data)),
-                    )
-                ]
-            )
+            commands = [
+                command
+                for task_id, data in encoded
+                for command in (
+                    Command("set", (LATEST + task_id, data, LATEST_SECONDS)),
+                    Command("publish", (CHANNEL + task_id, data)),
+                )
+            ]
+            await self._link.ask(self._link.grouped(commands))
         except FAILURES as error:
             log.debug("progress not published", frames=len(frames), error=type(error).__name__)
 
@@ -82,8 +79,9 @@ class RedisProgressBus:
             return {}
         found = dict(await self._local.latest(task_ids))
         try:
-            ask = self._client.mget_nonatomic if self._is_cluster else self._client.mget
-            values = await ask([LATEST + task_id for task_id in task_ids])
+            client = self._link.client
+            read = client.mget_nonatomic if self._link.is_cluster else client.mget
+            values = await self._link.ask(read([LATEST + task_id for task_id in task_ids]))
         except FAILURES:
             return found
         for value in values:

@@ -11,7 +11,8 @@ from redis.asyncio.cluster import RedisCluster
 
 from vasset.adapters.bus.subscription import read_messages
 from vasset.adapters.redis_connection import FAILURES, Subscriber
-from vasset.adapters.redis_pipeline import Command, GroupedPipeline
+from vasset.adapters.redis_link import RedisLink
+from vasset.adapters.redis_pipeline import Command
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,7 @@ class RedisHintSender:
     """``nudge`` and ``wake`` for a gateway: they return at once and send in the background; under pressure hints are dropped."""
 
     def __init__(self, client: Redis | RedisCluster, *, wake_relay: Callable[[], None]) -> None:
-        self._grouped = GroupedPipeline(client)
+        self._link = RedisLink(client, "hints")
         self._wake_relay = wake_relay
         self._pending: set[asyncio.Task[None]] = set()
         self._waking: asyncio.Task[None] | None = None
@@ -47,11 +48,12 @@ class RedisHintSender:
             self._waking = asyncio.get_running_loop().create_task(self._send_wakes())
 
     async def close(self) -> None:
-        """Send what is pending."""
+        """Send what is pending, and close the client."""
         if self._waking is not None:
             await self._waking
         if self._pending:
             await asyncio.gather(*self._pending, return_exceptions=True)
+        await self._link.close()
 
     async def _send_wakes(self) -> None:
         try:
@@ -63,7 +65,7 @@ class RedisHintSender:
 
     async def _send(self, task_id: str) -> None:
         try:
-            await self._grouped.execute([Command("publish", (CHANNEL, task_id))])
+            await self._link.ask(self._link.grouped([Command("publish", (CHANNEL, task_id))]))
         except FAILURES as error:
             log.debug("hint lost", error=type(error).__name__)
 

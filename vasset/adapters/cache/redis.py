@@ -2,26 +2,24 @@
 
 Reads and writes that fail are misses: the caller computes. The three operations whose answer is a decision (``take``,
 ``set_if_absent``, ``increment``) raise ``DependencyDown`` instead, for a guess would be a lie. After a failure Redis is left
-alone for a second, so that a dead server costs one timeout and not one per request.
+alone until it answers a ping of ours, so that a dead server costs one timeout and not one per request.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from vasset.adapters.redis_connection import FAILURES
-from vasset.adapters.redis_pipeline import Command, GroupedPipeline
+from vasset.adapters.redis_link import RedisLink
+from vasset.adapters.redis_pipeline import Command
 from vasset.domain.errors import DependencyDown
 
-log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
-REST_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 # INCR and EXPIRE in one step: a crash between the two would leave a counter that never resets.
 INCREMENT = """
@@ -35,16 +33,14 @@ class RedisCache:
     """``Cache`` on Redis ≥ 6.2 (``GETDEL``)."""
 
     def __init__(self, client: Redis | RedisCluster, *, prefix: str = "") -> None:
-        self._client: Any = client  # the two clients share commands but no typed base
-        self._grouped = GroupedPipeline(client)  # for what every request asks
+        self._link = RedisLink(client, "cache")
         self._prefix = prefix
-        self._rest_until = 0.0
         self.hits = 0
         self.misses = 0
 
     async def get(self, key: str) -> bytes | None:
         try:
-            value = await self._ask(self._client.get(self._prefix + key))
+            value = await self._ask(self._link.client.get(self._prefix + key))
         except DependencyDown:
             value = None
         if value is None:
@@ -55,49 +51,43 @@ class RedisCache:
 
     async def set(self, key: str, value: bytes, *, ttl_seconds: float) -> None:
         try:
-            await self._ask(self._client.set(self._prefix + key, value, px=_milliseconds(ttl_seconds)))
+            await self._ask(self._link.client.set(self._prefix + key, value, px=_milliseconds(ttl_seconds)))
         except DependencyDown:
             return
 
     async def set_if_absent(self, key: str, value: bytes, *, ttl_seconds: float) -> bool:
         return bool(
-            await self._ask(self._client.set(self._prefix + key, value, px=_milliseconds(ttl_seconds), nx=True))
+            await self._ask(self._link.client.set(self._prefix + key, value, px=_milliseconds(ttl_seconds), nx=True))
         )
 
     async def take(self, key: str) -> bytes | None:
-        value = await self._ask(self._client.getdel(self._prefix + key))
+        value = await self._ask(self._link.client.getdel(self._prefix + key))
         return None if value is None else bytes(value)
 
     async def delete(self, key: str) -> None:
         try:
-            await self._ask(self._client.delete(self._prefix + key))
+            await self._ask(self._link.client.delete(self._prefix + key))
         except DependencyDown:
             return
 
     async def increment(self, key: str, *, ttl_seconds: float) -> int:
         counting = Command("eval", (INCREMENT, 1, self._prefix + key, _milliseconds(ttl_seconds)))
-        (count,) = await self._ask(self._grouped.execute([counting]))
+        (count,) = await self._ask(self._link.grouped([counting]))
         return int(count)
 
     async def ping(self) -> None:
         """Raise ``DependencyDown`` unless Redis answers."""
-        await self._ask(self._client.ping())
+        await self._ask(self._link.client.ping())
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._link.close()
 
     async def _ask(self, command: Awaitable[Answer]) -> Answer:
-        if time.monotonic() < self._rest_until:
-            if hasattr(command, "close"):
-                command.close()  # a coroutine that never runs must be closed, or Python warns
-            raise DependencyDown("Redis does not answer; try again in a moment.", retry_after_seconds=REST_SECONDS)
         try:
-            return await command
+            return await self._link.ask(command)
         except FAILURES as error:
-            self._rest_until = time.monotonic() + REST_SECONDS
-            log.warning("redis does not answer", error=type(error).__name__)
             raise DependencyDown(
-                "Redis does not answer; try again in a moment.", retry_after_seconds=REST_SECONDS
+                "Redis does not answer; try again in a moment.", retry_after_seconds=RETRY_SECONDS
             ) from error
 
 

@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from vasset.domain.errors import DependencyDown
 from vasset.gateway import metrics, schemas
 from vasset.gateway.access import public
 from vasset.gateway.answers import JsonResponse, success
@@ -63,7 +64,7 @@ async def _ask(part: ReadinessCheck) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await part.check()
-    except TimeoutError:
+    except (TimeoutError, DependencyDown):
         return "does not answer"
     except Exception as error:
         return f"failed ({type(error).__name__})"

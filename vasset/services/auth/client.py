@@ -66,8 +66,11 @@ class AuthClient(Remote):
         await self._call(self._stub.Logout, wire.LogoutRequest(), identity)
 
     async def verify(self, access_token: str) -> Identity:
-        answer = await self._call(self._stub.VerifyToken, wire.VerifyTokenRequest(access_token=wire_text(access_token)))
-        return convert.identity_from_wire(answer)
+        return await self._verify_within(self._timeout_seconds, access_token)
+
+    async def _verify_within(self, seconds: float, access_token: str) -> Identity:
+        request = wire.VerifyTokenRequest(access_token=wire_text(access_token))
+        return convert.identity_from_wire(await self._call(self._stub.VerifyToken, request, timeout_seconds=seconds))
 
     async def profile(self, identity: Identity) -> User:
         return convert.user_from_wire(await self._call(self._stub.GetProfile, wire.GetProfileRequest(), identity))
