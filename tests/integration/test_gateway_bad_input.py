@@ -193,6 +193,20 @@ async def test_page_numbers_are_plain_and_bounded_and_nothing_else_is_taken(
         assert (status, answer["code"]) == (400, 40001)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"url": "https://site.test/v/1", "speed": 3}, "The field 'speed' is wrong: it is not known here."),
+        ({}, "The field 'url' is wrong: it is required."),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_said_in_words_for_people(
+    gateway: RunningGateway, user: User, body: dict[str, object], said: str
+) -> None:
+    status, answer = await gateway.call("POST", "/api/v1/download", user, json=body)
+    assert (status, answer["message"]) == (400, said)
+
+
 @pytest.mark.parametrize("query", ["status=done", "status=", "status=queued,running", "status=QUEUED"])
 async def test_an_unknown_status_is_refused(gateway: RunningGateway, user: User, query: str) -> None:
     assert (await gateway.call("GET", f"/api/v1/downloads?{query}", user))[0] == 400
