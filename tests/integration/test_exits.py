@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.support.exit_provider import running_provider
+from vasset.adapters.fetch.guard import address_check
 from vasset.adapters.proxies.pool import BLAMES_BEFORE_REST, FIRST_REST_SECONDS, ExitPool
 from vasset.adapters.proxies.provider import MAX_ANSWER_BYTES, HttpProvider, ProviderFailed, StaticExits
-from vasset.adapters.proxies.settings import AnswerFields, ExitSettings, ProviderSettings, SitePolicy
-from vasset.domain.errors import DependencyDown
+from vasset.adapters.proxies.settings import AnswerFields, ExitSettings, ProviderSettings, SitePolicy, WrongExitSettings
+from vasset.bootstrap.exits import open_exits
+from vasset.config import Settings
+from vasset.domain.errors import DependencyDown, Unavailable
 
 TASK, OTHER_TASK = "0d9c6f0e-task", "1e2d3c4b-task"
 
 
-def refuse_private(address: str) -> str | None:
+def refuse_private(address: str, port: int) -> str | None:
     return None if ipaddress.ip_address(address).is_global else "not public"
 
 
@@ -96,8 +100,47 @@ async def test_an_unreachable_provider_is_said_so() -> None:
     "text", ["http://127.0.0.1:3128", "ftp://93.184.216.34:21", "93.184.216.34", "http://h:1/path"]
 )
 def test_a_bad_static_exit_stops_the_start(text: str) -> None:
-    with pytest.raises(ValueError, match=r"its|it is"):
+    with pytest.raises(WrongExitSettings, match=r"^exit 1 of own: (its|it is)"):
         StaticExits(ProviderSettings(name="own", exits=(text,)), refuse_private)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("providers: [", "it is no YAML (expected the node content, but found '<stream end>' in line 1)"),
+        ("just words", "Input should be a valid dictionary or instance of ExitSettings"),
+        (b"\xff\xfe", "it is no text in UTF-8"),
+        ("providers: [{name: own, urll: canary}]", "providers.0.urll: there is no such setting"),
+        ("providers: [{name: own}]", "providers.0: provider 'own' needs either `url` or `exits`"),
+        (
+            "providers: [{name: own, exits: ['http://me:canary@10.0.0.1:8080']}]",
+            "exit 1 of own: its address is not public",
+        ),
+        ("providers: [{name: a, url: 'https://x.test/?k=${ACME}', answer: text}]", "there is no file ACME in VASSET_SECRETS_DIR"),
+        (None, "No such file or directory"),
+    ],
+)  # fmt: skip
+def test_a_wrong_exits_file_stops_the_start_in_words_without_its_secrets(
+    tmp_path: Path, content: str | bytes | None, said: str
+) -> None:
+    path = tmp_path / "exits.yaml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    settings = Settings(exits_file=path)
+    with pytest.raises(Unavailable) as caught:
+        open_exits(settings, check_address=address_check(()), guard_url=lambda: "")
+    message = caught.value.message
+    assert message.startswith(f"the exits file {path} cannot be used: ")
+    assert said in message
+    assert "canary" not in message
+
+
+@pytest.mark.parametrize("allowed", ["10.0.0.1", "10.0.0.1:8080", "10.0.0.0/8"])
+def test_a_private_exit_can_be_allowed_by_its_operator(tmp_path: Path, allowed: str) -> None:
+    path = tmp_path / "exits.yaml"
+    path.write_text("providers: [{name: own, exits: ['http://10.0.0.1:8080']}]")
+    settings = Settings(exits_file=path)
+    assert open_exits(settings, check_address=address_check((allowed,)), guard_url=lambda: "") is not None
 
 
 class Dial:

@@ -11,30 +11,27 @@ from vasset.domain.ports import ProxyPool
 
 
 def open_exits(
-    settings: Settings, *, check_address: Callable[[str], str | None], guard_url: Callable[[], str]
+    settings: Settings, *, check_address: Callable[[str, int], str | None], guard_url: Callable[[], str]
 ) -> ProxyPool | None:
     """None when no file is named. Raises ``Unavailable`` in words when the file cannot be read or is wrong."""
     if settings.exits_file is None:
         return None
-    from pydantic import ValidationError
-
     from vasset.adapters.proxies.pool import ExitPool
     from vasset.adapters.proxies.provider import ExitSource, HttpProvider, StaticExits
-    from vasset.adapters.proxies.settings import load_exit_settings
+    from vasset.adapters.proxies.settings import WrongExitSettings, load_exit_settings
 
+    ca_file = str(settings.ca_file) if settings.ca_file is not None else None
+    secrets = _secrets(settings)
     try:
         exits = load_exit_settings(settings.exits_file)
-    except (OSError, ValidationError) as error:
-        raise Unavailable(f"the exits file {settings.exits_file} cannot be used: {error}") from error
-    sources: list[ExitSource] = []
-    for provider in exits.providers:
-        if provider.exits:
-            sources.append(StaticExits(provider, check_address))
-        else:
-            ca_file = str(settings.ca_file) if settings.ca_file is not None else None
-            sources.append(
-                HttpProvider(provider, check_address, guard_url=guard_url, secrets=_secrets(settings), ca_file=ca_file)
-            )
+        sources: list[ExitSource] = [
+            StaticExits(provider, check_address)
+            if provider.exits
+            else HttpProvider(provider, check_address, guard_url=guard_url, secrets=secrets, ca_file=ca_file)
+            for provider in exits.providers
+        ]
+    except WrongExitSettings as error:
+        raise Unavailable(f"the exits file {settings.exits_file} cannot be used: {error}") from None
     return ExitPool(exits, sources)
 
 

@@ -23,7 +23,7 @@ class MediaTools:
     extractor: Extractor
     fetcher: Fetcher
     canonicalise: Callable[[str], str]
-    check_address: Callable[[str], str | None]
+    check_address: Callable[[str, int], str | None]
     guard_url: Callable[[], str]
 
 
@@ -32,7 +32,7 @@ async def open_media_tools(settings: Settings, *, children: int | None = None) -
     """Ready at once: yt-dlp is loaded by the nursery in the background. Closed in reverse order."""
     from vasset.adapters.extract.assemble import ExtractorOptions, open_extractor
     from vasset.adapters.fetch.fetcher import open_fetcher
-    from vasset.adapters.fetch.guard import canonicaliser, classify_address, open_guard
+    from vasset.adapters.fetch.guard import address_check, canonicaliser, open_guard
 
     options = ExtractorOptions(
         children=children or settings.extraction_children,
@@ -64,12 +64,14 @@ async def open_media_tools(settings: Settings, *, children: int | None = None) -
             )
         )
         extractor = await stack.enter_async_context(open_extractor(guard, options))
-        warming = asyncio.create_task(_warm(extractor.start()), name="warm children")
+        warming = asyncio.create_task(_warm(extractor.start), name="warm children")
         stack.callback(warming.cancel)
-        yield MediaTools(extractor, fetcher, canonicaliser(settings.egress_allow), classify_address, guard_url)
+        yield MediaTools(
+            extractor, fetcher, canonicaliser(settings.egress_allow), address_check(settings.egress_allow), guard_url
+        )
 
 
-async def _warm(start: Awaitable[str]) -> None:
+async def _warm(start: Callable[[], Awaitable[str]]) -> None:
     """Whatever fails here is reported to the first download that needs a child."""
     with contextlib.suppress(VAssetError, OSError):
-        await start
+        await start()

@@ -32,6 +32,16 @@ def open_guard(egress_allow: Sequence[str]) -> AbstractContextManager[_engine.Gu
         raise InvalidInput(f"VASSET_EGRESS_ALLOW: {error}") from error
 
 
-def classify_address(address: str) -> str | None:
-    """Why an IP address may not be reached; None when it is public. Raises ``ValueError`` for anything but an address."""
-    return _engine.classify_address(address)
+def address_check(egress_allow: Sequence[str]) -> Callable[[str, int], str | None]:
+    """A function that answers why an IP address may not be reached at a port; None when it is public, or named by the operator."""
+    allowed = tuple(egress_allow)
+
+    def check(address: str, port: int) -> str | None:
+        host = f"[{address}]" if ":" in address else address
+        try:
+            _engine.canonical_url(f"http://{host}:{port}/", allowed)
+        except (_engine.EgressDenied, _engine.InvalidRequest) as error:
+            return str(error)
+        return None
+
+    return check

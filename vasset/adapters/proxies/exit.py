@@ -15,8 +15,8 @@ HOST_NAME = re.compile(
 NUMERIC_LABEL = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z", re.IGNORECASE)
 CREDENTIAL = re.compile(r"[\x21-\x7e]{0,256}\Z")
 
-AddressCheck = Callable[[str], str | None]
-"""Answers why an IP address is refused, or None when it is public (or allowed by the operator)."""
+AddressCheck = Callable[[str, int], str | None]
+"""Answers why an IP address is refused at a port, or None when it is public (or allowed by the operator)."""
 
 
 class UnusableExit(ValueError):
@@ -72,7 +72,7 @@ def checked_exit(candidate: Exit, check_address: AddressCheck) -> Exit:
         if not HOST_NAME.match(candidate.host) or NUMERIC_LABEL.match(candidate.host.rsplit(".", 1)[-1]):
             raise UnusableExit("its host is neither an address nor a host name") from None
     else:
-        if (refusal := check_address(str(literal))) is not None:
+        if (refusal := check_address(str(literal), candidate.port)) is not None:
             raise UnusableExit(f"its address is not public ({refusal})")
     return candidate
 

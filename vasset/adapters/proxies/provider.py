@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -12,9 +13,10 @@ from urllib.parse import quote
 import requests
 
 from vasset.adapters.proxies.exit import AddressCheck, Exit, UnusableExit, checked_exit, parse_exit
-from vasset.adapters.proxies.settings import AnswerFields, ProviderSettings
+from vasset.adapters.proxies.settings import AnswerFields, ProviderSettings, WrongExitSettings
 
 MAX_ANSWER_BYTES = 64 * 1024
+SECRET = re.compile(r"\$\{([^}]*)\}?")
 
 
 class ProviderFailed(RuntimeError):
@@ -30,14 +32,17 @@ class ExitSource(Protocol):
 
 
 class StaticExits:
-    """A fixed list, dealt in turn."""
+    """A fixed list, dealt in turn. Raises :class:`WrongExitSettings`, which says which one cannot be used."""
 
     def __init__(self, settings: ProviderSettings, check_address: AddressCheck) -> None:
         self.name = settings.name
-        self._exits = [
-            checked_exit(parse_exit(text, provider=settings.name, default_scheme=settings.scheme), check_address)
-            for text in settings.exits
-        ]
+        self._exits = []
+        for number, text in enumerate(settings.exits, start=1):
+            try:
+                found = parse_exit(text, provider=settings.name, default_scheme=settings.scheme)
+                self._exits.append(checked_exit(found, check_address))
+            except UnusableExit as error:
+                raise WrongExitSettings(f"exit {number} of {settings.name}: {error}") from None
         self._next = 0
 
     async def obtain(self, *, session: str) -> Exit:
@@ -157,8 +162,8 @@ def _with(found: Exit, settings: ProviderSettings, *, country: str | None, expir
 def _fill(text: str, secrets: Mapping[str, str]) -> str:
     for name, value in secrets.items():
         text = text.replace("${" + name + "}", value)
-    if "${" in text:
-        raise ValueError("an exit provider names a secret that is not in VASSET_SECRETS_DIR")
+    if (missing := SECRET.search(text)) is not None:
+        raise WrongExitSettings(f"there is no file {missing[1]} in VASSET_SECRETS_DIR")
     return text
 
 

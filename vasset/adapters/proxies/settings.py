@@ -25,7 +25,12 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+
+class WrongExitSettings(ValueError):
+    """What is wrong, and where; never a value, which may be a password."""
 
 
 class SitePolicy(StrEnum):
@@ -89,5 +94,21 @@ class ExitSettings(BaseModel):
 
 
 def load_exit_settings(path: Path) -> ExitSettings:
-    """Raises ``pydantic.ValidationError`` or ``OSError`` at start rather than at the first download."""
-    return ExitSettings.model_validate(yaml.safe_load(path.read_text()) or {})
+    """Raises :class:`WrongExitSettings` at start rather than at the first download."""
+    try:
+        return ExitSettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except ValidationError as error:
+        raise WrongExitSettings("; ".join(map(_in_words, error.errors(include_input=False)))) from None
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise WrongExitSettings(f"it is no YAML ({error.problem}{line})") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise WrongExitSettings("it is no text in UTF-8") from None
+    except OSError as error:
+        raise WrongExitSettings(error.strerror or "it cannot be read") from None
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    where = ".".join(map(str, problem["loc"]))
+    words = "there is no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+    return f"{where}: {words.removeprefix('Value error, ')}" if where else words
