@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.support.exit_provider import running_provider
 from vasset.adapters.fetch.guard import address_check
@@ -16,6 +17,7 @@ from vasset.adapters.proxies.settings import AnswerFields, ExitSettings, Provide
 from vasset.bootstrap.exits import open_exits
 from vasset.config import Settings
 from vasset.domain.errors import DependencyDown, Unavailable
+from vasset.telemetry.metrics import Metrics
 
 TASK, OTHER_TASK = "0d9c6f0e-task", "1e2d3c4b-task"
 
@@ -128,7 +130,12 @@ def test_a_wrong_exits_file_stops_the_start_in_words_without_its_secrets(
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     settings = Settings(exits_file=path)
     with pytest.raises(Unavailable) as caught:
-        open_exits(settings, check_address=address_check(()), guard_url=lambda: "")
+        open_exits(
+            settings,
+            check_address=address_check(()),
+            guard_url=lambda: "",
+            count=Metrics(registry=CollectorRegistry()).exit_used,
+        )
     message = caught.value.message
     assert message.startswith(f"the exits file {path} cannot be used: ")
     assert said in message
@@ -140,7 +147,15 @@ def test_a_private_exit_can_be_allowed_by_its_operator(tmp_path: Path, allowed: 
     path = tmp_path / "exits.yaml"
     path.write_text("providers: [{name: own, exits: ['http://10.0.0.1:8080']}]")
     settings = Settings(exits_file=path)
-    assert open_exits(settings, check_address=address_check((allowed,)), guard_url=lambda: "") is not None
+    assert (
+        open_exits(
+            settings,
+            check_address=address_check((allowed,)),
+            guard_url=lambda: "",
+            count=Metrics(registry=CollectorRegistry()).exit_used,
+        )
+        is not None
+    )
 
 
 class Dial:
@@ -153,10 +168,13 @@ class Dial:
         return self.seconds
 
 
-def pool(policy: SitePolicy, *exits: str, dial: Dial | None = None) -> ExitPool:
+def pool(
+    policy: SitePolicy, *exits: str, dial: Dial | None = None, registry: CollectorRegistry | None = None
+) -> ExitPool:
     own = ProviderSettings(name="own", exits=exits or ("http://93.184.216.34:1", "http://93.184.216.34:2"), cost=0.25)
     settings = ExitSettings(providers=(own,), sites={"default": policy})
-    return ExitPool(settings, [StaticExits(own, refuse_private)], monotonic=dial or Dial())
+    metrics = Metrics(registry=registry or CollectorRegistry())
+    return ExitPool(settings, [StaticExits(own, refuse_private)], monotonic=dial or Dial(), count=metrics.exit_used)
 
 
 async def test_a_task_keeps_its_exit_and_another_gets_the_next() -> None:
@@ -168,7 +186,21 @@ async def test_a_task_keeps_its_exit_and_another_gets_the_next() -> None:
     assert first is not None
     assert other is not None
     assert other.url != first.url
-    assert exits.costs["own"].leases == 2
+
+
+async def test_uses_and_costs_are_counted_by_provider() -> None:
+    registry = CollectorRegistry()
+
+    def counted(result: str) -> float | None:
+        return registry.get_sample_value("exit_uses_total", {"provider": "own", "result": result})
+
+    exits = pool(SitePolicy.ALWAYS, registry=registry)
+    for task_id in (TASK, OTHER_TASK):
+        lease = await exits.lease(task_id, "site", attempt=1)
+        assert lease is not None
+        await exits.report(lease, "site", succeeded=task_id == TASK, blamed=task_id == OTHER_TASK)
+    assert (counted("leased"), counted("blamed"), counted("failed")) == (2, 1, None)
+    assert registry.get_sample_value("exit_cost_total", {"provider": "own"}) == 0.5
 
 
 async def test_policy_decides_who_goes_through_an_exit() -> None:

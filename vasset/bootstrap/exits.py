@@ -11,7 +11,11 @@ from vasset.domain.ports import ProxyPool
 
 
 def open_exits(
-    settings: Settings, *, check_address: Callable[[str, int], str | None], guard_url: Callable[[], str]
+    settings: Settings,
+    *,
+    check_address: Callable[[str, int], str | None],
+    guard_url: Callable[[], str],
+    count: Callable[..., None],
 ) -> ProxyPool | None:
     """None when no file is named. Raises ``Unavailable`` in words when the file cannot be read or is wrong."""
     if settings.exits_file is None:
@@ -32,7 +36,7 @@ def open_exits(
         ]
     except WrongExitSettings as error:
         raise Unavailable(f"the exits file {settings.exits_file} cannot be used: {error}") from None
-    return ExitPool(exits, sources)
+    return ExitPool(exits, sources, count=count)
 
 
 def _secrets(settings: Settings) -> dict[str, str]:

@@ -129,7 +129,9 @@ def canonicaliser(settings: Settings) -> Callable[[str], str]:
 def open_exits(settings: Settings, tools: MediaTools) -> ProxyPool | None:
     from vasset.bootstrap.exits import open_exits as open_configured
 
-    return open_configured(settings, check_address=tools.check_address, guard_url=tools.guard_url)
+    return open_configured(
+        settings, check_address=tools.check_address, guard_url=tools.guard_url, count=process_metrics().exit_used
+    )
 
 
 def disk_relief(settings: Settings, files: FileStore, clock: Clock) -> Callable[[], Awaitable[None]]:

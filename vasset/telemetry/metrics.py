@@ -1,4 +1,4 @@
-"""The metrics of REQUIREMENTS I1, under their names. Labels are words of ours from short lists: never a URL, a user or a task.
+"""The metrics of REQUIREMENTS I1, under their names. Labels are words from short lists of ours or the operator's: never a URL, a user or a task.
 
 The definitions are the process's; whoever has the numbers sets them. Gauges of other servers (queue depth, quota) are sampled by
 ``telemetry/sampling.py``, those of the machine are read when Prometheus asks (``telemetry/machine.py``).
@@ -58,6 +58,13 @@ class Metrics:
         self._depth = Gauge("rabbitmq_queue_depth", "Wake-ups that wait in the queue.", registry=registry)
         self._outbox = Gauge("outbox_backlog", "Messages that wait for the relay.", registry=registry)
         self._breakers = Gauge("open_breakers", "Sites that are left alone now.", registry=registry)
+        self._exits = Counter(
+            "exit_uses", "Third-party exits leased, not given (failed), and refused by a site (blamed).",
+            ["provider", "result"], registry=registry,
+        )  # fmt: skip
+        self._exit_cost = Counter(
+            "exit_cost", "What leased exits cost, in the unit of the exits file.", ["provider"], registry=registry
+        )
 
     def watch_machine(self, machine: Machine) -> None:
         """Report ``cpu_usage_percent``, ``memory_usage_percent``, ``disk_usage_percent`` and ``network_bandwidth``."""
@@ -73,6 +80,11 @@ class Metrics:
 
     def watch_breakers(self, states: Callable[[], Mapping[str, str]]) -> None:
         self._breakers.set_function(lambda: float(sum(1 for state in states().values() if state != "closed")))
+
+    def exit_used(self, provider: str, result: str, cost: float = 0.0) -> None:
+        """``provider`` is a name of the operator's exits file, ``result`` one of ``leased``, ``failed`` and ``blamed``."""
+        self._exits.labels(provider, result).inc()
+        self._exit_cost.labels(provider).inc(cost)
 
     def task_ended(self, mode: Mode, status: TaskStatus, *, seconds: float, size_bytes: int = 0) -> None:
         """An execution ended in ``status`` (which may be ``retry`` or ``paused``)."""

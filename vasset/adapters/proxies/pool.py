@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
@@ -39,11 +40,14 @@ class Health:
     rest_until: float = 0.0
 
 
-@dataclass(slots=True)
-class Costs:
-    leases: int = 0
-    failures: int = 0
-    spent: float = 0.0
+class UseCounter(Protocol):
+    """``result``: ``leased``, ``failed`` (the provider gave none) or ``blamed`` (a site refused it)."""
+
+    def __call__(self, provider: str, result: str, cost: float = 0.0) -> None: ...
+
+
+def _uncounted(provider: str, result: str, cost: float = 0.0) -> None:
+    """For pools that nobody measures."""
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class ExitPool:
     settings: ExitSettings
     sources: Sequence[ExitSource]
     monotonic: Callable[[], float] = time.monotonic
-    costs: dict[str, Costs] = field(default_factory=dict)
+    count: UseCounter = _uncounted
     _health: dict[tuple[str, str], Health] = field(default_factory=dict)
     _leases: dict[str, Exit] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -93,7 +97,7 @@ class ExitPool:
         if not blamed:
             return
         health.blames += 1
-        self.costs.setdefault(held.provider, Costs()).failures += 1
+        self.count(held.provider, "blamed")
         if health.blames >= BLAMES_BEFORE_REST:
             rest = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2**health.rests)
             health.rest_until = self.monotonic() + rest
@@ -110,11 +114,9 @@ class ExitPool:
                     found = await source.obtain(session=f"{task_id}-{turn}")
                 except ProviderFailed as error:
                     log.warning("no exit", problem=str(error))
-                    self.costs.setdefault(source.name, Costs()).failures += 1
+                    self.count(source.name, "failed")
                     break
-                costs = self.costs.setdefault(source.name, Costs())
-                costs.leases += 1
-                costs.spent += found.cost
+                self.count(source.name, "leased", found.cost)
                 if not self._is_resting(found, site):
                     return found
         return None

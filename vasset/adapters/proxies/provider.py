@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -40,7 +41,8 @@ class StaticExits:
         for number, text in enumerate(settings.exits, start=1):
             try:
                 found = parse_exit(text, provider=settings.name, default_scheme=settings.scheme)
-                self._exits.append(checked_exit(found, check_address))
+                priced = replace(found, country=settings.country, cost=settings.cost)
+                self._exits.append(checked_exit(priced, check_address))
             except UnusableExit as error:
                 raise WrongExitSettings(f"exit {number} of {settings.name}: {error}") from None
         self._next = 0
