@@ -47,7 +47,8 @@ from vasset.usecases.hold_lease import HoldLease, Stop, uninterrupted
 from vasset.usecases.track_progress import ProgressTracker
 
 Result = TypeVar("Result")
-UPSTREAM_EXTRACTION_FAULTS = frozenset({"rate_limited", "bot_check", "timeout"})
+UPSTREAM_EXTRACTION_FAULTS = frozenset({"rate_limited", "bot_check", "timeout", "server_error", "unreachable"})
+NO_FAULT_OF_AN_EXIT = "server_error"
 ORIGINS_OWN_ANSWER = frozenset({"http_status", "not_found", "limit_exceeded", "egress_denied", "invalid_request"})
 
 
@@ -263,11 +264,8 @@ class RunDownload:
         if upstream and self._parts.breaker is not None:
             self._parts.breaker.record(key, succeeded=error is None)
         if proxy is not None and self._parts.proxies is not None:
-            await uninterrupted(
-                self._parts.proxies.report(
-                    proxy, self.site, succeeded=error is None, blamed=upstream and error is not None
-                )
-            )
+            blamed = upstream and error is not None and getattr(error, "kind", None) != NO_FAULT_OF_AN_EXIT
+            await uninterrupted(self._parts.proxies.report(proxy, self.site, succeeded=error is None, blamed=blamed))
 
     # --- the end ---
 

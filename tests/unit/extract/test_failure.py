@@ -81,7 +81,7 @@ def test_knows_the_class_by_the_type(error: Exception, expected: tuple[str, str]
     assert (failure.error, failure.kind) == expected
 
 
-@pytest.mark.parametrize(("status", "kind", "retryable"), [(404, "removed", False), (410, "removed", False), (429, "rate_limited", True), (503, "other", True), (403, "other", False)])  # fmt: skip
+@pytest.mark.parametrize(("status", "kind", "retryable"), [(404, "removed", False), (410, "removed", False), (429, "rate_limited", True), (503, "server_error", True), (403, "other", False)])  # fmt: skip
 def test_knows_an_http_status_below_an_extractor_error(status: int, kind: str, retryable: bool) -> None:
     failure = classify(wrapped(ExtractorError("Unable to download webpage", cause=http_error(status))))
     assert (failure.kind, failure.retryable) == (kind, retryable)
@@ -102,4 +102,4 @@ def test_a_refusal_of_the_guard_is_told_apart_from_a_refusal_of_the_site(cause: 
 
 def test_a_broken_connection_is_tried_again() -> None:
     failure = classify(wrapped(ExtractorError("Unable to download webpage", cause=TransportError("reset by peer"))))
-    assert (failure.error, failure.kind, failure.retryable) == ("extraction", "other", True)
+    assert (failure.error, failure.kind, failure.retryable) == ("extraction", "unreachable", True)

@@ -29,8 +29,15 @@ def translated(error: _engine.EngineError) -> VAssetError:
         case _engine.StorageError():
             return StorageFailed(words, retryable=error.retryable)
         case _engine.HttpStatus():
-            return TransferFailed(words, kind="http_status", retryable=error.retryable)
+            return TransferFailed(words, kind=_kind_of(error.status), retryable=error.retryable)
         case _engine.Unsupported():
             return TransferFailed(words, kind="unsupported", retryable=False)
         case _:
             return TransferFailed(words, kind=error.code, retryable=error.retryable)
+
+
+def _kind_of(status: int) -> str:
+    """What a breaker must tell apart: a site that is in trouble, one that has enough of us, and one dead link."""
+    if status >= 500:
+        return "server_error"
+    return "rate_limited" if status == 429 else "http_status"

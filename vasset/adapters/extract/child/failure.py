@@ -75,7 +75,9 @@ class Failure:
         return {"event": "failed", **asdict(self)}
 
 
-UNREACHABLE = Failure("extraction", "The connection to the site failed; try again later.", "other", retryable=True)
+UNREACHABLE = Failure(
+    "extraction", "The connection to the site failed; try again later.", "unreachable", retryable=True
+)
 
 
 class JobFailed(Exception):
@@ -131,7 +133,9 @@ def _by_words(chain: list[BaseException]) -> Failure | None:
         return of_kind("timeout") if refusal == "timeout" else UNREACHABLE
     status = next((cause.status for cause in chain if isinstance(cause, HTTPError)), None)
     if status is not None and status >= 500:
-        return Failure("extraction", f"The site answered with an error of its own (HTTP {status}).", "other", True)
+        return Failure(
+            "extraction", f"The site answered with an error of its own (HTTP {status}).", "server_error", True
+        )
     text = " ".join(str(cause) for cause in chain if isinstance(cause, (ExtractorError, HTTPError)))
     for kind, pattern in KINDS:
         if pattern.search(text):
