@@ -104,12 +104,12 @@ async def test_a_black_holed_redis_costs_one_timeout_and_nobody_another(redis_se
             return loop.time() - started
 
         async with bus:
-            assert await one_request() < 0.5
+            assert await one_request() < 0.9
             proxy.black_hole()
             assert await one_request() > 1.0  # the first one pays
             until = loop.time() + 5.0
             while loop.time() < until:
-                assert await one_request() < 0.5
+                assert await one_request() < 0.9  # no timeout is as short
                 await asyncio.sleep(0.1)
             proxy.heal()
 
@@ -145,13 +145,13 @@ async def test_frames_cross_processes_in_order(redis_url: str) -> None:
 async def test_a_subscription_that_is_dead_without_saying_so_is_opened_again(
     redis_server: LocalServer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subscription, "SPELL_SECONDS", 0.2)
+    monkeypatch.setattr(subscription, "SPELL_SECONDS", 0.5)
     async with cutting_proxy(redis_server.port) as proxy:
         behind = open_subscriber(f"redis://127.0.0.1:{proxy.port}/0")
         worker = RedisProgressBus(open_redis(redis_url), open_subscriber(redis_url), MemoryBus())
         gateway = RedisProgressBus(open_redis(redis_url), behind, MemoryBus())
         async with worker, gateway, asyncio.timeout(20), gateway.subscribe([TASK]) as frames:
-            for _ in range(100):  # five spells in which nothing happens: a link that answers stays
+            for _ in range(250):  # five spells in which nothing happens: a link that answers stays
                 await asyncio.sleep(0.01)
                 assert gateway.connected.is_set()
             proxy.black_hole()
