@@ -17,7 +17,9 @@ async def completes_after_restart(stage: Stage, task_id: str, expected: bytes | 
         answer = await user.file(task["history_id"])
         assert expected is None or answer.body == expected
         assert (await user.call("GET", "/api/v1/quota")).data["daily_used"] == 1
-        async with asyncio.timeout(20):  # of a task that had ended before the restart the janitor's first round cleans up
+        async with asyncio.timeout(
+            20
+        ):  # of a task that had ended before the restart the janitor's first round cleans up
             while stage.workspaces():
                 await asyncio.sleep(0.05)
         assert await server.stop() == 0
