@@ -164,7 +164,7 @@ class RunDownload:
         if (file := parts.storage.published(self.task.id, self.lease.fence)) is not None:
             return await uninterrupted(self._record(file, self.task.duration_seconds))
         proxy = await self._lease_exit()
-        key = f"{self.site}|{proxy.id if proxy else 'direct'}"
+        key = f"{self.site}|{proxy.exit if proxy else 'direct'}"
         if parts.breaker is not None:
             parts.breaker.check(key)
         request = ExtractionRequest(

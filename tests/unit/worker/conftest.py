@@ -19,6 +19,7 @@ from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.adapters.storage.local import LocalStorage
 from vasset.domain.download import Lease, Mode, Submission, Task, TaskStatus
 from vasset.domain.media import Container
+from vasset.domain.ports import Breaker, ProxyPool
 from vasset.domain.progress import ProgressFrame
 from vasset.domain.retry import RetryPolicy
 from vasset.domain.user import Role
@@ -39,6 +40,8 @@ class Surroundings:
     extractor: ScriptedExtractor = field(default_factory=ScriptedExtractor)
     fetcher: ScriptedFetcher = field(default_factory=ScriptedFetcher)
     unexpected: list[BaseException] = field(default_factory=list)
+    proxies: ProxyPool | None = None
+    breaker: Breaker | None = None
     heartbeat_seconds: float = 0.02
     task_timeout_seconds: float = 30.0
 
@@ -68,6 +71,8 @@ class Surroundings:
             extraction_gate=Slots(2),
             postprocess_gate=Slots(2),
             report_unexpected=lambda task_id, error: self.unexpected.append(error),
+            proxies=self.proxies,
+            breaker=self.breaker,
         )
         return RunDownload(parts, lease)
 

@@ -20,6 +20,7 @@ from vasset.domain.errors import (
 )
 from vasset.domain.history import PublishedFile
 from vasset.domain.media import Stream
+from vasset.domain.ports import ProxyLease
 from vasset.domain.quota import QuotaPolicy
 
 PHASES = ("parsing", "downloading", "merging")
@@ -238,6 +239,58 @@ async def test_a_failure_is_repeated_exactly_when_its_class_says_so(
     assert ended.task.failure is not None
     assert "Traceback" not in ended.task.failure.message
     assert around.unexpected == ([] if isinstance(error, VAssetError) else [error])
+
+
+class Notes:
+    """A breaker and a pool with one exit, which take note of what they are told."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[str, bool]] = []
+        self.blamed: list[bool] = []
+
+    def check(self, key: str) -> None: ...
+
+    def record(self, key: str, *, succeeded: bool) -> None:
+        self.recorded.append((key, succeeded))
+
+    def states(self) -> dict[str, str]:
+        return {}
+
+    async def lease(self, task_id: str, site: str, *, attempt: int) -> ProxyLease:
+        return ProxyLease(id=f"{task_id}:one", exit="http://one:1", url="http://one:1")
+
+    async def report(self, lease: ProxyLease, site: str, *, succeeded: bool, blamed: bool) -> None:
+        self.blamed.append(blamed)
+
+
+@pytest.mark.parametrize(
+    ("error", "counted", "is_blamed"),
+    [
+        (None, [True], False),
+        (TransferFailed("502", kind="server_error"), [False], False),
+        (TransferFailed("429", kind="rate_limited"), [False], True),
+        (TransferFailed("no bytes", kind="stalled"), [False], True),
+        (TransferFailed("404", kind="http_status", retryable=False), [], False),
+        (ExtractionFailed("503", kind="server_error"), [False], False),
+        (ExtractionFailed("refused", kind="unreachable"), [False], True),
+        (ExtractionFailed("robot?", kind="bot_check"), [False], True),
+        (ExtractionFailed("gone", kind="removed"), [], False),
+        (DiskFull(), [], False),
+    ],
+)
+async def test_sites_and_exits_are_told_what_is_their_fault_and_nothing_else(
+    around: Surroundings, error: VAssetError | None, counted: list[bool], is_blamed: bool
+) -> None:
+    notes = Notes()
+    around.breaker = around.proxies = notes
+    if error is not None:
+        around.fetcher.on_result = raising(error)
+    await around.submit()
+    await around.run(await around.claim()).run()
+    assert notes.recorded == [
+        ("site.test|http://one:1", succeeded) for succeeded in counted
+    ]  # of no task: tasks share it
+    assert notes.blamed == [is_blamed]
 
 
 async def test_a_task_fails_for_good_after_four_executions(around: Surroundings) -> None:

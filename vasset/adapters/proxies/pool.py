@@ -82,7 +82,7 @@ class ExitPool:
                         retry_after_seconds=30.0,
                     )
                 self._remember(task_id, held)
-        return ProxyLease(id=f"{task_id}:{held.key}", url=held.url, country=held.country)
+        return ProxyLease(id=f"{task_id}:{held.key}", exit=held.key, url=held.url, country=held.country)
 
     async def report(self, lease: ProxyLease, site: str, *, succeeded: bool, blamed: bool) -> None:
         """End of a task's use of its exit. ``blamed``: the site refused this exit (403, 429, a bot check), not the task."""

@@ -38,9 +38,13 @@ class WorkerControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProxyLease:
-    """One third-party exit for one task, from extraction to the last byte. ``url`` holds credentials: never logged."""
+    """One third-party exit for one task, from extraction to the last byte. ``url`` holds credentials: never logged.
+
+    ``id`` names the lease, ``exit`` what is leased: other tasks get the same one.
+    """
 
     id: str
+    exit: str
     url: str
     country: str | None = None
 
