@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import Select, and_, case, delete, exists, func, or_, select, update
 
 from vasset.adapters.db.database import Database, Transaction
+from vasset.adapters.db.dialect import insert_if_absent
 from vasset.adapters.db.quota import refund
-from vasset.adapters.db.tables import download_history, outbox, quota_ledger, tasks, user_quotas
+from vasset.adapters.db.tables import download_history, outbox, quota_ledger, tasks, user_quotas, user_totals
+from vasset.adapters.db.totals import recount
 from vasset.domain.audit import Finding, KnownFile
 from vasset.domain.download import TaskStatus
 
@@ -70,6 +72,7 @@ def _checks(transaction: Transaction) -> list[tuple[Select[Any], Any]]:
         (_wrong_debits(), _describe_debits),
         (_missing_refunds(), _describe_refund),
         (_wrong_counters(), _describe_counter),
+        (_wrong_totals(), _describe_totals),
         (_orphaned_messages(), _describe_message),
         (_lost_leases(transaction), _describe_lease),
     ]
@@ -168,6 +171,23 @@ def _describe_counter(row: Any) -> Finding:
     )  # fmt: skip
 
 
+def _wrong_totals() -> Select[Any]:
+    counted = recount()
+    differs = or_(
+        user_totals.c.user_id.is_(None),
+        *(user_totals.c[column.name].is_distinct_from(column) for column in counted.c if column.name != "user_id"),
+    )
+    kept = counted.outerjoin(user_totals, user_totals.c.user_id == counted.c.user_id)
+    return select(counted.c.user_id).select_from(kept).where(differs)
+
+
+def _describe_totals(row: Any) -> Finding:
+    return Finding(
+        "totals", str(row.user_id), f"the kept totals of user {row.user_id} are not what their downloads add up to",
+        repairable=True,
+    )  # fmt: skip
+
+
 def _orphaned_messages() -> Select[Any]:
     has_task = exists().where(tasks.c.id == outbox.c.task_id)
     return select(outbox.c.id, outbox.c.task_id).where(~has_task)
@@ -215,6 +235,15 @@ async def _repair_counter(transaction: Transaction, user_id: str) -> None:
     await transaction.execute(update(user_quotas).where(mine).values(daily_used=_balance(), updated_at=transaction.now))
 
 
+async def _repair_totals(transaction: Transaction, user_id: str) -> None:
+    mine = user_totals.c.user_id == int(user_id)
+    await insert_if_absent(transaction, user_totals, {"user_id": int(user_id)})
+    await transaction.execute(select(user_totals.c.user_id).where(mine).with_for_update())
+    counted = recount()
+    found = (await transaction.execute(select(counted).where(counted.c.user_id == int(user_id)))).one()
+    await transaction.execute(update(user_totals).where(mine).values(dict(found._mapping)))
+
+
 async def _repair_message(transaction: Transaction, message_id: str) -> None:
     await transaction.execute(delete(outbox).where(outbox.c.id == int(message_id)))
 
@@ -223,5 +252,6 @@ _REPAIRS = {
     "status": _repair_status,
     "refund": _repair_refund,
     "counter": _repair_counter,
+    "totals": _repair_totals,
     "outbox": _repair_message,
 }
