@@ -75,7 +75,7 @@ OPERATIONS: dict[str, Operation] = {
     "misplaced files": lambda database: SqlFileStore(database).misplaced(limit=5),
     "dead letters": lambda database: SqlDeadLetters(database, POLICY).list(limit=5),
     "outbox": lambda database: SqlOutbox(database).take(limit=5),
-    "an account": lambda database: SqlAccounts(database).find("user7@example.org"),
+    "an account": lambda database: SqlAccounts(database).find("filled7@example.org"),
 }
 
 

@@ -13,7 +13,7 @@ HEAVY_USER = 1
 
 
 async def fill(database: Database, *, downloads: int, users: int, queued: int = 0) -> None:
-    """Into an empty database: ``downloads`` ended ones (most completed, with a file), then ``queued`` that wait. Users count from 1.
+    """Into a database without downloads, whose users, if there are any, are counted in: ``downloads`` ended ones (most completed, with a file), then ``queued`` that wait. Users count from 1.
 
     The heavy user has a tenth of what ended. What waits is spread over all users evenly.
     """
@@ -23,9 +23,9 @@ async def fill(database: Database, *, downloads: int, users: int, queued: int = 
         else "WITH numbers(n) AS (SELECT generate_series(1, {most}))"
     )
     ago = (
-        "datetime('now', '-' || ({total} - n) || ' seconds') || '.000000'"
+        "datetime('now', '-' || abs({total} - n) || ' seconds') || '.000000'"
         if database.is_sqlite
-        else "now() - ({total} - n) * interval '1 second'"
+        else "now() - abs({total} - n) * interval '1 second'"
     ).format(total=downloads + queued)
     today = "date('now')" if database.is_sqlite else "(now() AT TIME ZONE 'UTC')::date"
     identity = "printf('%08d-0000-4000-8000-000000000000', n)"
@@ -39,7 +39,8 @@ async def fill(database: Database, *, downloads: int, users: int, queued: int = 
     everyone, everything = numbers.format(most=users), numbers.format(most=downloads + queued)
     statements = [
         f"""INSERT INTO users (email, password_hash, nickname, role, created_at, updated_at)
-            {everyone} SELECT 'user' || n || '@example.org', 'none', 'Somebody', 0, {ago}, {ago} FROM numbers""",
+            {everyone} SELECT 'filled' || n || '@example.org', 'none', 'Somebody', 0, {ago}, {ago} FROM numbers
+            WHERE n > (SELECT count(*) FROM users)""",
         f"""INSERT INTO download_history (user_id, task_id, url, title, mode, status, file_path, file_name, file_size,
               created_at, completed_at, removing)
             {everything} SELECT {owner}, {identity}, 'https://videos.example/watch?v=' || n, 'A film, part ' || n,
@@ -55,6 +56,6 @@ async def fill(database: Database, *, downloads: int, users: int, queued: int = 
     async with database.write() as transaction:
         if not database.is_sqlite:
             await transaction.execute(text("SET LOCAL statement_timeout = 0"))
-        for statement in statements:
+        for statement in statements if downloads + queued else statements[:1]:
             await transaction.execute(text(statement))
     await database.overhaul(lambda connection: connection.execute(text("ANALYZE")) and None)
