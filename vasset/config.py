@@ -190,6 +190,16 @@ class Settings(BaseSettings):
     max_connections_per_host: int = Field(16, ge=1, description="Connections of one engine to one host.")
     hash_algorithm: Literal["blake3", "sha256", "xxh3"] = Field("blake3", description="Hash recorded for every file.")
 
+    # --- what is kept ---
+    keep_idempotency_keys_seconds: int = Field(86_400, ge=60, description="Life of an `Idempotency-Key` (24 h).")
+    keep_deleted_days: float = Field(
+        30.0,
+        ge=0,
+        description="Title and URL of a download that its user deleted are kept for so long, for you to look into abuse.",
+    )
+    keep_ended_sessions_days: float = Field(30.0, ge=0, description="Sessions that ended are kept for so long.")
+    keep_ledger_days: float = Field(90.0, ge=2, description="Entries of the quota's ledger are kept for so long.")
+
     # --- disk ---
     quick_ttl_seconds: int = Field(86_400, ge=1, description="Life of a quick download's file (PRD: 24 h).")
     janitor_interval_seconds: float = Field(60.0, gt=0, description="Time between two rounds of cleaning.")

@@ -22,7 +22,8 @@ from vasset.adapters.db.dead_letters import SqlDeadLetters
 from vasset.adapters.db.files import SqlFileStore
 from vasset.adapters.db.library import SqlLibrary
 from vasset.adapters.db.outbox import SqlOutbox
-from vasset.adapters.db.policy import TaskPolicy
+from vasset.adapters.db.policy import KeepTimes, TaskPolicy
+from vasset.adapters.db.retention import SqlRetention
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.domain.download import TaskFailure, TaskStatus
 from vasset.domain.quota import QuotaPolicy
@@ -73,6 +74,7 @@ OPERATIONS: dict[str, Operation] = {
     "reap": lambda database: SqlTaskStore(database, POLICY).reap(limit=5),
     "expired files": lambda database: SqlFileStore(database).expired(limit=5),
     "misplaced files": lambda database: SqlFileStore(database).misplaced(limit=5),
+    "forget": lambda database: SqlRetention(database, KeepTimes()).forget(limit=5),
     "dead letters": lambda database: SqlDeadLetters(database, POLICY).list(limit=5),
     "outbox": lambda database: SqlOutbox(database).take(limit=5),
     "an account": lambda database: SqlAccounts(database).find("filled7@example.org"),

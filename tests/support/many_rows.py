@@ -5,17 +5,19 @@ The rows are made by the database itself: a million take seconds.
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from vasset.adapters.db.database import Database
+from vasset.adapters.db.tables import user_totals
+from vasset.adapters.db.totals import recount
 
 HEAVY_USER = 1
 
 
-async def fill(database: Database, *, downloads: int, users: int, queued: int = 0) -> None:
+async def fill(database: Database, *, downloads: int, users: int, queued: int = 0, counted: bool = True) -> None:
     """Into a database without downloads, whose users, if there are any, are counted in: ``downloads`` ended ones (most completed, with a file), then ``queued`` that wait. Users count from 1.
 
-    The heavy user has a tenth of what ended. What waits is spread over all users evenly.
+    ``counted=False`` is for a schema from before there were totals. The heavy user has a tenth of what ended. What waits is spread over all users evenly.
     """
     numbers = (
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {most})"
@@ -54,8 +56,15 @@ async def fill(database: Database, *, downloads: int, users: int, queued: int = 
               {ago}, {ago}, CASE WHEN {status} <> 'queued' THEN {ago} END FROM numbers""",
     ]
     async with database.write() as transaction:
-        if not database.is_sqlite:
+        if (
+            not database.is_sqlite
+        ):  # there a trigger that changes one row again and again in one transaction gets slower and slower
             await transaction.execute(text("SET LOCAL statement_timeout = 0"))
+            await transaction.execute(text("SET LOCAL session_replication_role = replica"))
         for statement in statements if downloads + queued else statements[:1]:
             await transaction.execute(text(statement))
+        if counted and not database.is_sqlite:
+            totals = recount()
+            names = [column.name for column in totals.c]
+            await transaction.execute(insert(user_totals).from_select(names, select(totals)))
     await database.overhaul(lambda connection: connection.execute(text("ANALYZE")) and None)

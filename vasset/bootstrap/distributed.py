@@ -176,6 +176,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
     from vasset.adapters.db.dead_letters import SqlDeadLetters
     from vasset.adapters.db.files import SqlFileStore
     from vasset.adapters.db.outbox import SqlOutbox
+    from vasset.adapters.db.retention import SqlRetention
     from vasset.adapters.db.tasks import SqlTaskStore
     from vasset.bootstrap.downloader import Downloader, DownloaderParts
     from vasset.services.downloader.servicer import DownloaderServicer
@@ -197,6 +198,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
                 store=store,
                 outbox=outbox,
                 files=files,
+                retention=SqlRetention(database, platform.keep_times(settings)),
                 queue=queue,
                 bus=bus,
                 storage=storage,

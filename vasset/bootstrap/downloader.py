@@ -21,6 +21,7 @@ from vasset.domain.ports import (
     Outbox,
     ProgressBus,
     ProxyPool,
+    Retention,
     TaskQueue,
     TaskStore,
 )
@@ -46,6 +47,7 @@ class DownloaderParts:
     store: TaskStore
     outbox: Outbox
     files: FileStore
+    retention: Retention
     queue: TaskQueue
     bus: ProgressBus
     storage: LocalStorage
@@ -140,6 +142,7 @@ class Downloader:
             parts.files,
             parts.storage,
             parts.storage.workspaces,
+            parts.retention,
             parts.clock,
             times=JanitorTimes(
                 reap_seconds=min(5.0, settings.lease_seconds / 4), clean_seconds=settings.janitor_interval_seconds

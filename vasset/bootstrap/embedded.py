@@ -92,6 +92,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
     from vasset.adapters.db.files import SqlFileStore
     from vasset.adapters.db.library import SqlLibrary
     from vasset.adapters.db.outbox import SqlOutbox
+    from vasset.adapters.db.retention import SqlRetention
     from vasset.adapters.db.tasks import SqlTaskStore
     from vasset.adapters.queue.memory import MemoryQueue
     from vasset.bootstrap import platform
@@ -130,6 +131,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
                 store=store,
                 outbox=outbox,
                 files=files,
+                retention=SqlRetention(database, platform.keep_times(settings)),
                 queue=queue,
                 bus=bus,
                 storage=storage,

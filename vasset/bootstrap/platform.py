@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from vasset.adapters.db.policy import TaskPolicy
+from vasset.adapters.db.policy import KeepTimes, TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
 from vasset.bootstrap.measuring import (
     count_ended,
@@ -54,6 +54,17 @@ def task_policy(settings: Settings) -> TaskPolicy:
         refund_cancelled=settings.refund_cancelled,
         quick_ttl_seconds=settings.quick_ttl_seconds,
         max_attempts=settings.max_retries + 1,
+    )
+
+
+def keep_times(settings: Settings) -> KeepTimes:
+    day = 86_400.0
+    return KeepTimes(
+        idempotency_keys_seconds=settings.keep_idempotency_keys_seconds,
+        spent_tokens_seconds=settings.refresh_token_seconds,
+        ended_sessions_seconds=settings.keep_ended_sessions_days * day,
+        ledger_seconds=settings.keep_ledger_days * day,
+        deleted_seconds=settings.keep_deleted_days * day,
     )
 
 

@@ -48,6 +48,8 @@ RUNNING = "status = 'running'"
 DEAD = "status = 'failed' AND deleted_at IS NULL AND (dismissed_fence IS NULL OR dismissed_fence != fence)"
 EXPIRING = "file_path IS NOT NULL AND mode = 'quick_download' AND expire_at IS NOT NULL"
 REMOVING = "file_path IS NOT NULL AND removing"
+REVOKED = "revoked_at IS NOT NULL"
+DELETED = "deleted_at IS NOT NULL AND coalesce(file_path, '') = ''"  # else SQLite prefers the index of all paths
 MISPLACED = "mode = 'archive_download' AND NOT removing AND substr(file_path, 1, 4) = 'tmp/'"
 
 
@@ -80,10 +82,11 @@ user_sessions = Table(
     Column("id", Identifier, primary_key=True),
     Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("token_hash", LargeBinary(32), nullable=False, unique=True),
-    Column("expires_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
     Column("user_agent", String(256)),
+    _partial("ix_user_sessions_revoked", "revoked_at", where=REVOKED),
 )
 
 # ``nonce`` with the spent token itself gives its child again, so a repeat within the grace time gets the same answer
@@ -95,7 +98,7 @@ spent_tokens = Table(
     Column("session_id", Identifier, ForeignKey("user_sessions.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("child_hash", LargeBinary(32), nullable=False),
     Column("nonce", LargeBinary(32), nullable=False),
-    Column("spent_at", UtcDateTime, nullable=False),
+    Column("spent_at", UtcDateTime, nullable=False, index=True),
 )
 
 invitations = Table(
@@ -142,6 +145,7 @@ download_history = Table(
     _partial("ix_download_history_expiring", "expire_at", "id", where=EXPIRING),
     _partial("ix_download_history_removing", "id", where=REMOVING),
     _partial("ix_download_history_misplaced", "id", where=MISPLACED),
+    _partial("ix_download_history_deleted", "deleted_at", where=DELETED),
 )
 
 user_quotas = Table(
@@ -171,7 +175,7 @@ quota_ledger = Table(
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("kind IN ('debit', 'refund')", name="kind"),
     UniqueConstraint("task_id", "kind", "n"),
-    Index("ix_quota_ledger_user_id_day", "user_id", "day"),
+    Index("ix_quota_ledger_day_user_id", "day", "user_id"),
 )
 
 # --- downloader ------------------------------------------------------------------------------------------------------

@@ -120,6 +120,14 @@ class TaskStore(Protocol):
     async def active_count(self) -> Mapping[TaskStatus, int]: ...
 
 
+class Retention(Protocol):
+    """Rows that were kept for long enough."""
+
+    async def forget(self, *, limit: int) -> int:
+        """Remove at most ``limit`` rows of each kind; answer how many went. Files are nobody's here: a row that has one stays."""
+        ...
+
+
 class Outbox(Protocol):
     async def take(self, *, limit: int) -> Sequence[OutboxMessage]:
         """Oldest unsent messages; several relays may run (skip-locked or one owner)."""
