@@ -10,7 +10,8 @@ Errors, drawn as a tree (every class carries `code: str` and `retryable: bool`):
     │   ├── HttpStatus        a final status that is not success; `.status`, `.retry_after_seconds`
     │   │   └── UrlExpired    403 or 410: extract again, then `Handle.refresh` or a new `Request` continues the journal
     │   ├── OriginChanged     the origin's file changed under the download more often than allowed
-    │   └── OriginLied        framing, range or length contradict themselves (RFC 9110/9112)
+    │   ├── OriginLied        framing, range or length contradict themselves (RFC 9110/9112)
+    │   └── PageAnswered      a page, a notice or a tail came where the file was being fetched; the journal stays
     ├── NetworkError          connect, TLS, DNS, reset or truncation after all retries
     │   └── TimeoutExceeded   a connect, header, idle, low-speed or total bound was reached
     ├── DigestMismatch        all bytes arrived and are not the promised ones; nothing is published
@@ -47,6 +48,7 @@ __all__ = [
     "OriginError",
     "OriginLied",
     "Outcome",
+    "PageAnswered",
     "ProxyCredential",
     "ProxyUsage",
     "Relief",
@@ -84,6 +86,7 @@ class HttpStatus(OriginError):
 class UrlExpired(HttpStatus): ...
 class OriginChanged(OriginError): ...
 class OriginLied(OriginError): ...
+class PageAnswered(OriginError): ...
 class NetworkError(EngineError): ...
 class TimeoutExceeded(NetworkError): ...
 class DigestMismatch(EngineError): ...
@@ -173,8 +176,11 @@ class Request:
     User-Agent also follow a redirect to another one.
     `connections=None` lets the engine find the number. `max_range_bytes` bounds one range request (YouTube: 10 MiB).
     `expected_digest` is (algorithm, lowercase hex); a mismatch publishes nothing.
-    `timeout_seconds` bounds the whole task, `idle_timeout_seconds` the silence of one connection and of the origin's
-    headers, `minimum_speed` (bytes per second over `idle_timeout_seconds`) the crawl.
+    `timeout_seconds` bounds the whole task, `answer_timeout_seconds` the wait for the head of the first answer,
+    `idle_timeout_seconds` the silence of one connection after it, `minimum_speed` (bytes per second over
+    `idle_timeout_seconds`) the crawl.
+    `trust_length` goes on with a file that has no validators when its length and the bytes before the missing ones are
+    the same; without it such a file begins anew after every break.
     `stream` is the index of one that `Engine.streams` answered; None takes the best picture. `http2` allows it for
     fragments; single files come by HTTP/1.1.
     """
@@ -199,9 +205,11 @@ class Request:
         max_bytes: int | None = None,
         timeout_seconds: float | None = None,
         connect_timeout_seconds: float = 10.0,
+        answer_timeout_seconds: float = 120.0,
         idle_timeout_seconds: float = 30.0,
         minimum_speed: int = 0,
         retries: int = 8,
+        trust_length: bool = False,
         max_redirects: int = 10,
         stream: int | None = None,
         http2: bool = True,
@@ -247,6 +255,8 @@ class Handle:
         """The outcome of an ended task, or its error raised; `RuntimeError` while it still runs."""
     def done(self) -> bool: ...
     def snapshot(self) -> Snapshot: ...
+    def waiting_for(self) -> str | None:
+        """What the task waits for while no byte comes ("the answer of cdn.example"), for people; None while bytes come."""
 
 @final
 class Snapshot:

@@ -15,6 +15,7 @@ pub mod guard;
 pub mod handle;
 pub mod hash;
 pub mod journal;
+pub mod likeness;
 pub mod limit;
 pub mod net;
 pub mod part;

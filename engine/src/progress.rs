@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use parking_lot::Mutex;
+
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -65,6 +67,7 @@ pub struct Progress {
     fragments_done: AtomicU32,
     fragments_total: AtomicU32,
     has_order: AtomicBool,
+    waiting_for: Mutex<Option<String>>,
 }
 
 impl Default for Progress {
@@ -81,6 +84,7 @@ impl Default for Progress {
             fragments_done: AtomicU32::new(0),
             fragments_total: AtomicU32::new(u32::MAX),
             has_order: AtomicBool::new(false),
+            waiting_for: Mutex::default(),
         }
     }
 }
@@ -109,6 +113,16 @@ pub struct Snapshot {
 }
 
 impl Progress {
+    /// Says what is waited for while no byte comes, or that bytes come. Not for the hot path.
+    pub fn wait_for(&self, what: Option<String>) {
+        *self.waiting_for.lock() = what;
+    }
+
+    /// What is waited for while no byte comes.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.waiting_for.lock().clone()
+    }
+
     /// Says that the task has been told to stop, or goes on.
     pub fn set_order(&self, has_order: bool) {
         self.has_order.store(has_order, Relaxed);
@@ -125,6 +139,7 @@ impl Progress {
     /// Moves to another state.
     pub fn set_state(&self, state: State) {
         self.state.store(state as u8, Relaxed);
+        self.wait_for(None);
         if !matches!(state, State::Running | State::Probing) {
             self.set_speed(0.0);
             self.set_connections(0);

@@ -88,12 +88,17 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// Bound of name + TCP + TLS + proxy for one connection.
     pub connect_timeout: Duration,
-    /// Silence of one connection, and the wait for response headers.
+    /// The wait for the head of the first answer: origins make archives and transcode before they send a byte.
+    pub answer_timeout: Duration,
+    /// Silence of one connection in the middle of a body.
     pub idle_timeout: Duration,
     /// Bytes per second over `idle_timeout` below which the task has stalled; 0 is off.
     pub minimum_speed: u64,
     /// Consecutive failures without a new byte before the task gives up.
     pub retries: u32,
+    /// Whether a file without validators may be gone on with when its length is the same and the bytes before the missing
+    /// ones are, on one connection at a time.
+    pub trust_length: bool,
     /// Hops followed for one response.
     pub max_redirects: u32,
     /// Which stream of a playlist that offers several.
@@ -123,9 +128,11 @@ impl Request {
             max_bytes: None,
             timeout: None,
             connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(120),
             idle_timeout: Duration::from_secs(30),
             minimum_speed: 0,
             retries: 8,
+            trust_length: false,
             max_redirects: 10,
             selection: Selection::default(),
             http2: true,

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use url::Url;
 
 use self::chain::Chain;
@@ -20,6 +21,7 @@ pub use self::worker::{Phase, Worker};
 use crate::error::{Error, Result};
 use crate::hash::{Algorithm, GROUP_BYTES, GroupHasher, Proof, ProofKind, Sequential, merge_blake3};
 use crate::journal::Journal;
+use crate::likeness::Likeness;
 use crate::limit::TaskLimiter;
 use crate::net::{Client, FetchSpec};
 use crate::plan::{Plan, Span, choose_theft, group_bytes, group_count};
@@ -42,6 +44,10 @@ pub struct Transfer {
     pub url: Mutex<Url>,
     /// The version all bytes must be of.
     pub version: Version,
+    /// What every answer must resemble.
+    pub likeness: Likeness,
+    /// Whether the bytes before the missing ones are asked for as well and compared: there is no validator.
+    pub trusts_length: bool,
     /// Length of the file.
     pub total: u64,
     /// Upper bound of one request.
@@ -52,6 +58,9 @@ pub struct Transfer {
     pub limiter: TaskLimiter,
     /// The task's numbers.
     pub progress: Arc<Progress>,
+    /// Rung when a connection ends, or when the first one beside the first has its range.
+    pub verdict: Notify,
+    has_second: AtomicBool,
     part: Arc<PartFile>,
     proof_kind: ProofKind,
     work: Mutex<Work>,
@@ -80,6 +89,10 @@ pub struct Start {
     pub url: Url,
     /// See [`Transfer::version`].
     pub version: Version,
+    /// See [`Transfer::likeness`].
+    pub likeness: Likeness,
+    /// See [`Transfer::trusts_length`].
+    pub trusts_length: bool,
     /// See [`Transfer::total`].
     pub total: u64,
     /// See [`Transfer::max_range_bytes`].
@@ -115,11 +128,15 @@ impl Transfer {
             spec: start.spec,
             url: Mutex::new(start.url),
             version: start.version,
+            likeness: start.likeness,
+            trusts_length: start.trusts_length,
             total: start.total,
             max_range_bytes: start.max_range_bytes.unwrap_or(u64::MAX),
             sends_if_range: AtomicBool::new(true),
             limiter: start.limiter,
             progress: start.progress,
+            verdict: Notify::new(),
+            has_second: AtomicBool::new(false),
             part: start.part,
             proof_kind: ProofKind::for_algorithms(&start.algorithms),
             work: Mutex::new(Work {
@@ -192,6 +209,31 @@ impl Transfer {
         let span = Arc::new(Span::new(range));
         *worker.span.lock() = Some(span.clone());
         Some(span)
+    }
+
+    /// The next group for a connection whose body goes on behind its span, at `first`: what waits there is its own, since
+    /// to ask for it again costs a round trip, and is refused where an address works once.
+    pub fn extend(&self, worker: &Worker, span: &Span, first: u32) -> Option<u32> {
+        let mut work = self.work.lock();
+        span.refill(work.take_at(worker, first)?);
+        span.claim()
+    }
+
+    /// A connection that asked for a range has got it: the origin serves more than one.
+    pub fn greet_second(&self) {
+        if !self.has_second.swap(true, Relaxed) {
+            self.verdict.notify_waiters();
+        }
+    }
+
+    /// Whether somebody else is at work and nobody knows yet whether the origin serves more than one.
+    pub fn is_undecided(&self) -> bool {
+        !self.has_second.load(Relaxed) && self.work.lock().workers.len() > 1
+    }
+
+    /// Reads what is on disk.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.part.read_at(buffer, offset)
     }
 
     /// Everything that is left goes to the one connection that has the open-ended first answer.
@@ -276,6 +318,8 @@ impl Transfer {
                 work.plan.give_back(group..group + 1);
             }
         }
+        drop(work);
+        self.verdict.notify_waiters();
     }
 
     /// Puts finished groups into the journal.

@@ -12,7 +12,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use support::download::Lab;
 use support::file::bytes;
 use support::origin::Origin;
-use vasset_engine::error::Error;
+use vasset_engine::error::{Error, Obstacle};
 
 /// How a TLS server ends a response.
 #[derive(Clone, Copy)]
@@ -145,7 +145,9 @@ fn a_certificate_nobody_vouches_for_or_for_another_name_is_refused() {
     let authority = Authority::new();
     let port = serve_tls(authority.server("127.0.0.1", rustls::ALL_VERSIONS), bytes(1, 10), Ending::Length);
     let stranger = Lab::new();
-    assert!(matches!(stranger.fetch(&format!("https://127.0.0.1:{port}/f")), Err(Error::Connect { .. })));
+    let refused = stranger.fetch(&format!("https://127.0.0.1:{port}/f")).unwrap_err();
+    assert!(matches!(refused, Error::Connect { obstacle: Obstacle::Final, .. }), "{refused:?}");
+    assert!(!refused.retryable(), "somebody has to change the certificate first");
     let port = serve_tls(authority.server("other.example", rustls::ALL_VERSIONS), bytes(1, 10), Ending::Length);
     let (lab, _ca) = trusting(&authority);
     assert!(matches!(lab.fetch(&format!("https://127.0.0.1:{port}/f")), Err(Error::Connect { .. })));

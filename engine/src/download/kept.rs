@@ -16,9 +16,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Reads the journal and believes what the part file confirms; a journal that is of no use is removed.
-    pub(super) fn recover(part: &PartFile, wanted: ProofKind) -> Result<Option<Self>> {
+    /// Reads the journal and believes what the part file confirms; a journal that is of no use is removed. One without
+    /// validators is for whoever trusts the length; for others it stays until something takes its place.
+    pub(super) fn recover(part: &PartFile, wanted: ProofKind, trusts_length: bool) -> Result<Option<Self>> {
         let (journal, recovered) = Journal::open(part)?;
+        if recovered.as_ref().is_some_and(|found| !trusts_length && !version_of(&found.identity).is_strong()) {
+            return Ok(None);
+        }
         let Some(recovered) = recovered.filter(|found| found.identity.proof_kind == wanted) else {
             journal.remove()?;
             return Ok(None);
@@ -28,7 +32,7 @@ impl Kept {
     }
 
     pub(super) fn version(&self) -> Version {
-        Version { etag: self.identity.etag.clone(), last_modified: self.identity.last_modified.clone() }
+        version_of(&self.identity)
     }
 
     /// The first run of missing bytes.
@@ -48,6 +52,10 @@ impl Kept {
             .map(|bytes| bytes.end - bytes.start)
             .sum()
     }
+}
+
+fn version_of(identity: &Identity) -> Version {
+    Version { etag: identity.etag.clone(), last_modified: identity.last_modified.clone(), weak_etag: None }
 }
 
 /// The proofs to believe: all of them in the boot that wrote them, except that the last one is looked at; in doubt only

@@ -145,6 +145,11 @@ impl Handle {
         self.shared.check_process()
     }
 
+    /// What the task waits for while no byte comes.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.task.progress.waiting_for()
+    }
+
     /// The task's numbers, also after its end.
     pub fn snapshot(&self) -> Snapshot {
         self.task.progress.snapshot(self.task.id)

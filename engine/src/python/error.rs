@@ -15,6 +15,7 @@ create_exception!(_engine, HttpStatus, OriginError, "A final status that is not 
 create_exception!(_engine, UrlExpired, HttpStatus, "403 or 410: extract again and continue the same target.");
 create_exception!(_engine, OriginChanged, OriginError, "The origin's file changed under the download.");
 create_exception!(_engine, OriginLied, OriginError, "Framing, range or length contradict themselves.");
+create_exception!(_engine, PageAnswered, OriginError, "A page came where the file was being fetched.");
 create_exception!(_engine, NetworkError, EngineError, "Name, connect, TLS, reset or truncation after all retries.");
 create_exception!(
     _engine,
@@ -46,6 +47,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("UrlExpired", python.get_type::<UrlExpired>())?;
     module.add("OriginChanged", python.get_type::<OriginChanged>())?;
     module.add("OriginLied", python.get_type::<OriginLied>())?;
+    module.add("PageAnswered", python.get_type::<PageAnswered>())?;
     module.add("NetworkError", python.get_type::<NetworkError>())?;
     module.add("TimeoutExceeded", python.get_type::<TimeoutExceeded>())?;
     module.add("DigestMismatch", python.get_type::<DigestMismatch>())?;
@@ -69,6 +71,7 @@ pub fn exception(python: Python<'_>, error: &Error) -> PyErr {
         Error::UrlExpired { .. } => UrlExpired::new_err(text),
         Error::OriginChanged { .. } => OriginChanged::new_err(text),
         Error::OriginLied { .. } => OriginLied::new_err(text),
+        Error::Page { .. } => PageAnswered::new_err(text),
         Error::Truncated { .. } | Error::Connect { .. } => NetworkError::new_err(text),
         Error::Timeout { .. } => TimeoutExceeded::new_err(text),
         Error::DigestMismatch { .. } => DigestMismatch::new_err(text),

@@ -92,6 +92,10 @@ impl PyHandle {
         self.handle.outcome().is_some()
     }
 
+    fn waiting_for(&self) -> Option<String> {
+        self.handle.waiting_for()
+    }
+
     fn snapshot(&self) -> PySnapshot {
         PySnapshot::from(self.handle.snapshot())
     }

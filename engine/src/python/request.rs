@@ -58,8 +58,8 @@ impl PyRequest {
         url, target, *, headers=None, cookies=None, kind="file", fragments=Vec::new(), expected_size=None,
         expected_digest=None, hashes=vec!["blake3".to_owned()], connections=None, max_range_bytes=None,
         rate_limit=None, weight=1, proxy=None, max_bytes=None, timeout_seconds=None, connect_timeout_seconds=10.0,
-        idle_timeout_seconds=30.0, minimum_speed=0, retries=8, max_redirects=10, stream=None,
-        http2=true, durable=true
+        answer_timeout_seconds=120.0, idle_timeout_seconds=30.0, minimum_speed=0, retries=8, trust_length=false,
+        max_redirects=10, stream=None, http2=true, durable=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor")]
     fn new(
@@ -81,9 +81,11 @@ impl PyRequest {
         max_bytes: Option<u64>,
         timeout_seconds: Option<f64>,
         connect_timeout_seconds: f64,
+        answer_timeout_seconds: f64,
         idle_timeout_seconds: f64,
         minimum_speed: u64,
         retries: u32,
+        trust_length: bool,
         max_redirects: u32,
         stream: Option<usize>,
         http2: bool,
@@ -115,9 +117,11 @@ impl PyRequest {
         request.max_bytes = max_bytes;
         request.timeout = timeout_seconds.map(seconds).transpose()?;
         request.connect_timeout = seconds(connect_timeout_seconds)?;
+        request.answer_timeout = seconds(answer_timeout_seconds)?;
         request.idle_timeout = seconds(idle_timeout_seconds)?;
         request.minimum_speed = minimum_speed;
         request.retries = retries;
+        request.trust_length = trust_length;
         request.max_redirects = max_redirects;
         request.selection = stream.map_or_else(Selection::default, Selection::Index);
         request.http2 = http2;

@@ -29,6 +29,9 @@ EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_UNSUPPORTE
     130,
 )
 TICK_SECONDS = 0.25
+# What is waited for is said after so long where no line is drawn over and over.
+QUIET_SECONDS = 3.0
+ANSWER_TIMEOUT_SECONDS = 120.0
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
 FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
@@ -94,6 +97,21 @@ def _parse(argv: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--audio", metavar="WHICH", help="of a playlist: the language or name of the sound")
     parser.add_argument("--http1", action="store_true", help="no HTTP/2, also where the origin offers it")
+    parser.add_argument(
+        "--max-range", metavar="SIZE", type=_rate, help="bytes asked for at once, such as 1M, where more is refused"
+    )
+    parser.add_argument(
+        "--answer-timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=ANSWER_TIMEOUT_SECONDS,
+        help="how long the first answer may take (%(default)g)",
+    )
+    parser.add_argument(
+        "--trust-length",
+        action="store_true",
+        help="go on with a file that has no ETag or date when its length and the bytes before the break are the same",
+    )
     parser.add_argument("--limit-rate", metavar="RATE", type=_rate, help="bytes a second, such as 10M")
     parser.add_argument("--kind", choices=("auto", "file", "hls", "dash"), default="auto", help="what the address is")
     parser.add_argument("--json", action="store_true", help="one line of JSON for programs")
@@ -131,6 +149,9 @@ def _request(options: Namespace, output: str, stream: int | None = None) -> _eng
         headers=dict(options.header),
         kind=_kind(options),
         connections=options.connections,
+        max_range_bytes=options.max_range,
+        answer_timeout_seconds=options.answer_timeout,
+        trust_length=options.trust_length,
         hashes=() if options.hash == "none" else (options.hash,),
         expected_digest=(options.hash, options.expect.lower()) if options.expect and output == options.output else None,
         stream=stream,
@@ -149,13 +170,17 @@ def _kind(options: Namespace) -> Literal["file", "hls", "dash"]:
 def _wait(handles: Sequence[_engine.Handle], *, quiet: bool) -> list[_engine.Outcome]:
     """Blocks in the engine; Ctrl-C cancels the downloads, which keep their journals, and is raised. So does a failure."""
     is_drawn = not quiet and sys.stderr.isatty()
+    said = _Said()
     try:
-        if len(handles) == 1 and not is_drawn:
+        if len(handles) == 1 and quiet:
             return [handles[0].wait()]
         # In turns, so that the failure of any is the end of all.
-        while [handle for handle in handles if not _has_ended(handle)]:
+        while running := [handle for handle in handles if not _has_ended(handle)]:
+            waiting = next(filter(None, (handle.waiting_for() for handle in running)), None)
             if is_drawn:
-                _draw([handle.snapshot() for handle in handles])
+                _draw([handle.snapshot() for handle in handles], waiting)
+            elif not quiet:
+                said.hear(waiting)
         return [handle.result() for handle in handles]
     except BaseException:
         for handle in handles:
@@ -164,6 +189,21 @@ def _wait(handles: Sequence[_engine.Handle], *, quiet: bool) -> list[_engine.Out
     finally:
         if is_drawn:
             sys.stderr.write("\r\x1b[K")
+
+
+class _Said:
+    """What is waited for, said once and only while nothing comes for long: a log needs no line for every answer."""
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+        self._turns = 0
+
+    def hear(self, waiting: str | None) -> None:
+        self._turns = 0 if waiting is None else self._turns + 1
+        if waiting is not None and waiting != self._last and self._turns >= QUIET_SECONDS / TICK_SECONDS:
+            self._last, self._turns = waiting, 0
+            sys.stderr.write(f"vasset fetch: waiting for {waiting}\n")
+            sys.stderr.flush()
 
 
 def _has_ended(handle: _engine.Handle) -> bool:
@@ -175,14 +215,17 @@ def _has_ended(handle: _engine.Handle) -> bool:
     return True
 
 
-def _draw(now: Sequence[_engine.Snapshot]) -> None:
+def _draw(now: Sequence[_engine.Snapshot], waiting: str | None) -> None:
     downloaded, totals = sum(one.downloaded_bytes for one in now), [one.total_bytes for one in now]
     done = f"{downloaded / 2**20:.1f} MiB"
     if all(totals):
         total = sum(filter(None, totals))
         done = f"{100 * downloaded / total:5.1f} %  {done} of {total / 2**20:.1f} MiB"
     speed, connections = sum(one.speed_bytes_per_second for one in now), sum(one.connections for one in now)
-    sys.stderr.write(f"\r\x1b[K{done}  {speed / 2**20:.1f} MiB/s  {connections} connections")
+    doing = f"waiting for {waiting}" if waiting else f"{speed / 2**20:.1f} MiB/s  {connections} connections"
+    # A line that wraps cannot be drawn over.
+    width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    sys.stderr.write("\r\x1b[K" + f"{done}  {doing}"[: width - 1])
     sys.stderr.flush()
 
 
@@ -254,6 +297,13 @@ def _quality(text: str) -> str:
     if text in {"best", "audio"} or (text.endswith("p") and text[:-1].isascii() and text[:-1].isdigit()):
         return text
     raise ValueError(text)
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 2**20:
+        raise ValueError(text)
+    return number
 
 
 def _rate(text: str) -> int:

@@ -218,6 +218,8 @@ class EngineTransfer:
                 proxy=proxy,
                 max_bytes=max_bytes,
                 idle_timeout_seconds=IDLE_TIMEOUT_SECONDS,
+                # Counts only where a host sends no validator: then a break costs the rest and not the whole again.
+                trust_length=True,
                 minimum_speed=MINIMUM_BYTES_PER_SECOND,
             )
         except _engine.EngineError as error:
