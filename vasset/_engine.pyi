@@ -97,6 +97,7 @@ class ForkError(EngineError): ...
 
 State = Literal["queued", "probing", "running", "paused", "verifying", "completed", "failed", "cancelled"]
 Durability = Literal["not_asked", "synced", "unknown"]
+Remark = Literal["end_unannounced", "unpacked"]
 HashName = Literal["blake3", "xxh3", "sha256"]
 
 @final
@@ -202,7 +203,7 @@ class Request:
         idle_timeout_seconds: float = 30.0,
         minimum_speed: int = 0,
         retries: int = 8,
-        max_redirects: int = 10,
+        max_redirects: int = 20,
         stream: int | None = None,
         http2: bool = True,
         durable: bool = True,
@@ -273,6 +274,9 @@ class Outcome:
     content_type: str | None
     final_url: str
     durability: Durability
+    remarks: list[Remark]
+    """`end_unannounced`: only the end of a TLS connection ended the body, without `close_notify`, so that a cut would look the
+    same. `unpacked`: the body came compressed; size and digest are of what it stands for."""
     """``unknown``: the file is there and complete, and the disk failed to confirm its name; it may be gone after a power cut."""
 
 def hash_file(path: str | PathLike[str], algorithm_name: HashName) -> str:

@@ -23,6 +23,7 @@ use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
 use crate::probe::{Answer, Content, Version, judge};
 use crate::progress::{Progress, State};
+use crate::remark::Remark;
 use crate::request::{Request, Source};
 use crate::retry::{backoff, jitter};
 use crate::sink::{Durability, PartFile};
@@ -74,6 +75,8 @@ pub struct Outcome {
     pub final_url: String,
     /// Whether it would survive a power cut.
     pub durability: Durability,
+    /// What else there is to know about the file.
+    pub remarks: Vec<Remark>,
 }
 
 /// Fetches the request's single URL to its target. Dropping the future cancels; the journal stays.
@@ -101,6 +104,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         content_type: facts.content_type,
         final_url: facts.final_url,
         durability: Durability::NotAsked,
+        remarks: context.progress.remarks(),
     };
     publish(context, job.part.clone(), request.durable, started, outcome).await
 }

@@ -21,6 +21,7 @@ pub mod part;
 pub mod plan;
 pub mod probe;
 pub mod progress;
+pub mod remark;
 pub mod request;
 pub mod retry;
 pub mod sink;

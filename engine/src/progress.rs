@@ -1,5 +1,6 @@
 //! The numbers of a running task: written with relaxed atomics by its connections, read without a lock by anybody.
 
+use crate::remark::Remark;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Where a task is in its life.
@@ -65,6 +66,7 @@ pub struct Progress {
     fragments_done: AtomicU32,
     fragments_total: AtomicU32,
     has_order: AtomicBool,
+    remarks: AtomicU8,
 }
 
 impl Default for Progress {
@@ -81,6 +83,7 @@ impl Default for Progress {
             fragments_done: AtomicU32::new(0),
             fragments_total: AtomicU32::new(u32::MAX),
             has_order: AtomicBool::new(false),
+            remarks: AtomicU8::new(0),
         }
     }
 }
@@ -109,6 +112,16 @@ pub struct Snapshot {
 }
 
 impl Progress {
+    /// Notes a fact for the outcome.
+    pub fn remark(&self, remark: Remark) {
+        self.remarks.fetch_or(remark.bit(), Relaxed);
+    }
+
+    /// What was noted of the bytes there are.
+    pub fn remarks(&self) -> Vec<Remark> {
+        Remark::of_bits(self.remarks.load(Relaxed))
+    }
+
     /// Says that the task has been told to stop, or goes on.
     pub fn set_order(&self, has_order: bool) {
         self.has_order.store(has_order, Relaxed);

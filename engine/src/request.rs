@@ -126,7 +126,7 @@ impl Request {
             idle_timeout: Duration::from_secs(30),
             minimum_speed: 0,
             retries: 8,
-            max_redirects: 10,
+            max_redirects: crate::net::MOST_REDIRECTS,
             selection: Selection::default(),
             http2: true,
             durable: true,

@@ -6,9 +6,10 @@ use url::Url;
 
 use crate::download::Context;
 use crate::error::{Error, Result};
+use crate::net::coding::unzipped;
 use crate::net::proxy::Proxy;
 use crate::net::{FetchSpec, Response};
-use crate::probe::{Answer, judge};
+use crate::probe::{Answer, Content, judge};
 use crate::request::Request;
 use crate::retry::{backoff, jitter};
 
@@ -49,7 +50,18 @@ impl Terms {
         spec.url = url.clone();
         spec.range = range;
         let response: Response = self.context.client.get(&spec).await?;
-        judge(response, range)
+        let answer = judge(response, range)?;
+        if answer.is_coded && matches!(answer.content, Content::Part { .. }) {
+            return Err(Error::lied(url, "it sends a part of compressed bytes where a part of the file was asked"));
+        }
+        Ok(answer)
+    }
+
+    /// A playlist or manifest. Some are kept compressed, as `index.m3u8.gz`, and served without a word about it.
+    pub(super) async fn text(&self, url: &Url, limit: usize) -> Result<(Vec<u8>, Url)> {
+        let (bytes, final_url) = self.small(url, None, limit).await?;
+        let text = unzipped(bytes, limit).map_err(|fault| fault.about(&final_url))?;
+        Ok((text, final_url))
     }
 
     /// A small whole resource: a playlist, a key, an index.

@@ -5,8 +5,10 @@
 //! connections, caps per host, the resolver's cache, TLS sessions and the egress policy.
 
 pub mod body;
+pub mod coding;
 pub mod connector;
 pub mod dns;
+pub mod head;
 pub mod hot;
 pub mod http1;
 mod http2;
@@ -38,6 +40,9 @@ use crate::limit::{ConnectionPermits, PermitHolder};
 /// private tokens under any name) stays at the origin it was meant for.
 const PUBLIC_HEADERS: [header::HeaderName; 5] =
     [header::ACCEPT, header::ACCEPT_LANGUAGE, header::ORIGIN, header::REFERER, header::USER_AGENT];
+
+/// Hops that are followed unless the caller says otherwise; as many as browsers.
+pub const MOST_REDIRECTS: u32 = 20;
 
 /// One `GET`, with the bounds it runs under.
 #[derive(Debug, Clone)]
@@ -82,7 +87,7 @@ impl FetchSpec {
             proxy: None,
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
-            max_redirects: 10,
+            max_redirects: MOST_REDIRECTS,
             allows_http2: false,
             holder: None,
         }
@@ -277,7 +282,7 @@ impl Client {
         if fresh.is_none()
             && let Some(stream) = self.shared.pool.take(key)
         {
-            match self.exchange(stream, spec, url, headers).await {
+            match self.exchange(stream, true, spec, url, headers).await {
                 Err(Error::Truncated { .. }) => {}
                 answered => return answered,
             }
@@ -290,12 +295,13 @@ impl Client {
                 self.shared.connector.connect(&endpoint).await?
             }
         };
-        self.exchange(stream, spec, url, headers).await
+        self.exchange(stream, false, spec, url, headers).await
     }
 
     async fn exchange(
         &self,
         mut stream: Stream,
+        has_served: bool,
         spec: &FetchSpec,
         url: &GuardedUrl,
         headers: &HeaderMap,
@@ -308,6 +314,11 @@ impl Client {
             http1::read_head(&mut stream, &mut excess).await
         };
         match tokio::time::timeout(spec.header_timeout, exchange).await {
+            // Refused like an end of the connection: a fresh one shows whose answer it is.
+            Ok(Ok(head)) if head.is_contradictory && has_served => Err(Error::Truncated {
+                place: place(url),
+                detail: "a kept connection brought both Content-Length and Transfer-Encoding".to_owned(),
+            }),
             Ok(Ok(head)) => Ok(Answered {
                 status: head.status,
                 first_byte: started.elapsed(),
@@ -364,8 +375,15 @@ fn no_answer(spec: &FetchSpec, url: &GuardedUrl) -> Error {
 /// `None`: not a redirect. `Some(None)`: a redirect to nowhere.
 fn redirect(response: &Response) -> Option<Option<String>> {
     matches!(response.status, 301 | 302 | 303 | 307 | 308).then(|| {
-        let location = response.headers.get(header::LOCATION)?;
-        // Locations are often raw UTF-8, which `to_str` refuses.
-        String::from_utf8(location.as_bytes().to_vec()).ok()
+        let location = response.headers.get(header::LOCATION)?.as_bytes();
+        // Often raw UTF-8, which `to_str` refuses. Other bytes (Latin-1) go back as they came, which the server understands.
+        let escaped = || {
+            let escape = |byte: &u8| match byte {
+                0..0x80 => char::from(*byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            };
+            location.iter().map(escape).collect()
+        };
+        Some(String::from_utf8(location.to_vec()).unwrap_or_else(|_| escaped()))
     })
 }

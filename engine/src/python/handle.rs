@@ -12,6 +12,7 @@ use crate::download::Outcome;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::progress::Snapshot;
+use crate::remark::Remark;
 use crate::request::Request;
 
 /// Ctrl-C is noticed within this time.
@@ -149,6 +150,7 @@ pub struct PyOutcome {
     content_type: Option<String>,
     final_url: String,
     durability: &'static str,
+    remarks: Vec<&'static str>,
 }
 
 impl PyOutcome {
@@ -166,6 +168,7 @@ impl PyOutcome {
             content_type: outcome.content_type,
             final_url: outcome.final_url,
             durability: outcome.durability.name(),
+            remarks: outcome.remarks.into_iter().map(Remark::name).collect(),
         })
     }
 }

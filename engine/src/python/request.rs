@@ -58,7 +58,7 @@ impl PyRequest {
         url, target, *, headers=None, cookies=None, kind="file", fragments=Vec::new(), expected_size=None,
         expected_digest=None, hashes=vec!["blake3".to_owned()], connections=None, max_range_bytes=None,
         rate_limit=None, weight=1, proxy=None, max_bytes=None, timeout_seconds=None, connect_timeout_seconds=10.0,
-        idle_timeout_seconds=30.0, minimum_speed=0, retries=8, max_redirects=10, stream=None,
+        idle_timeout_seconds=30.0, minimum_speed=0, retries=8, max_redirects=20, stream=None,
         http2=true, durable=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor")]
