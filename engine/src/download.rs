@@ -19,6 +19,7 @@ use crate::error::{Error, Result, shown};
 use crate::hash::{Algorithm, ProofKind};
 use crate::journal::{Identity, Journal};
 use crate::limit::TaskLimiter;
+use crate::net::cookies::Jar;
 use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
 use crate::probe::{Answer, Content, Version, judge};
@@ -135,6 +136,7 @@ fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
     let mut spec = FetchSpec::new(context.client.check_url(url)?.url().clone());
     spec.headers = request.headers.clone();
     spec.cookies = request.cookies.clone();
+    spec.jar = Arc::new(Jar::new(request.jar.clone()));
     spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
     spec.connect_timeout = request.connect_timeout;
     spec.header_timeout = request.idle_timeout;

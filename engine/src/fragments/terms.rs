@@ -1,5 +1,6 @@
 //! What every request of one joined download has in common, and how often it is tried.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -7,6 +8,7 @@ use url::Url;
 use crate::download::Context;
 use crate::error::{Error, Result};
 use crate::net::coding::unzipped;
+use crate::net::cookies::Jar;
 use crate::net::proxy::Proxy;
 use crate::net::{FetchSpec, Response};
 use crate::probe::{Answer, Content, judge};
@@ -30,6 +32,7 @@ impl Terms {
         spec.private_to = Some(spec.url.origin());
         spec.headers = request.headers.clone();
         spec.cookies = request.cookies.clone();
+        spec.jar = Arc::new(Jar::new(request.jar.clone()));
         spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
         spec.connect_timeout = request.connect_timeout;
         spec.header_timeout = request.idle_timeout;

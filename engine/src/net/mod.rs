@@ -7,6 +7,7 @@
 pub mod body;
 pub mod coding;
 pub mod connector;
+pub mod cookies;
 pub mod dns;
 pub mod head;
 pub mod hot;
@@ -28,6 +29,7 @@ use url::Url;
 pub use self::body::Body;
 use self::body::{Carrier, Connected};
 use self::connector::{Connector, Endpoint, place};
+use self::cookies::Jar;
 use self::http2::{Origins, Route};
 use self::pool::{Pool, PoolKey};
 use self::proxy::Proxy;
@@ -53,6 +55,8 @@ pub struct FetchSpec {
     pub headers: HeaderMap,
     /// A `Cookie` header, sent to `private_to` only.
     pub cookies: Option<String>,
+    /// Cookies that know where they belong; what answers set is added to them.
+    pub jar: Arc<Jar>,
     /// The origin that headers outside the public few, and cookies, may be sent to. `None` is the origin of `url`.
     pub private_to: Option<url::Origin>,
     /// First and last byte, both included; an open end asks for all the rest.
@@ -81,6 +85,7 @@ impl FetchSpec {
             url,
             headers: HeaderMap::new(),
             cookies: None,
+            jar: Arc::default(),
             private_to: None,
             range: None,
             if_range: None,
@@ -171,6 +176,7 @@ impl Client {
         let mut hops = 0;
         loop {
             let response = self.get_once(spec, &url, &private_to).await?;
+            spec.jar.learn(&url, &response.headers);
             let Some(location) = redirect(&response) else { return Ok(response) };
             if hops == spec.max_redirects {
                 return Err(Error::LimitExceeded {
@@ -344,7 +350,9 @@ impl Client {
             }
         }
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if is_private && let Some(Ok(cookies)) = spec.cookies.as_deref().map(HeaderValue::from_str) {
+        let line = spec.cookies.as_deref().filter(|_| is_private);
+        let cookies = spec.jar.header_for(url, line).map(|cookies| HeaderValue::from_bytes(cookies.as_bytes()));
+        if let Some(Ok(cookies)) = cookies {
             headers.insert(header::COOKIE, cookies);
         }
         if let Some((first, last)) = spec.range {

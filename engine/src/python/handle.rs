@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
 
+use super::cookie::Cookies;
 use super::error::{Raise, exception};
 use super::request::seconds;
 use crate::download::Outcome;
@@ -54,9 +55,10 @@ impl PyHandle {
         python: Python<'_>,
         url: String,
         headers: Option<HashMap<String, String>>,
-        cookies: Option<String>,
+        cookies: Option<Cookies<'_>>,
     ) -> PyResult<()> {
         let headers = headers.map(|headers| header_map(&url, headers)).transpose().or_raise(python)?;
+        let cookies = cookies.map(|cookies| Cookies::split(Some(cookies)));
         self.handle.refresh(url, headers, cookies).or_raise(python)
     }
 

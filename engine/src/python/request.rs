@@ -6,6 +6,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::cookie::Cookies;
 use super::error::Raise;
 use crate::error::{Error, Result};
 use crate::fragments::Selection;
@@ -67,7 +68,7 @@ impl PyRequest {
         url: String,
         target: String,
         headers: Option<HashMap<String, String>>,
-        cookies: Option<String>,
+        cookies: Option<Cookies<'_>>,
         kind: &str,
         fragments: Vec<PyRef<'_, PyFragment>>,
         expected_size: Option<u64>,
@@ -100,7 +101,7 @@ impl PyRequest {
         for (name, value) in headers.unwrap_or_default() {
             request = request.header(&name, &value).or_raise(python)?;
         }
-        request.cookies = cookies;
+        (request.cookies, request.jar) = Cookies::split(cookies);
         request.expected_size = expected_size;
         request.expected_digest = match expected_digest {
             Some((name, hex)) => Some((algorithm(&name).or_raise(python)?, hex)),
