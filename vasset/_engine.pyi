@@ -30,6 +30,7 @@ from typing import Literal, Self, final
 
 __all__ = [
     "Cancelled",
+    "Cookie",
     "DigestMismatch",
     "DiskFull",
     "EgressDenied",
@@ -100,6 +101,7 @@ class ForkError(EngineError): ...
 
 State = Literal["queued", "probing", "running", "paused", "verifying", "completed", "failed", "cancelled"]
 Durability = Literal["not_asked", "synced", "unknown"]
+Remark = Literal["end_unannounced", "unpacked"]
 HashName = Literal["blake3", "xxh3", "sha256"]
 
 @final
@@ -166,14 +168,34 @@ class Fragment:
     byte_range: tuple[int, int] | None
 
 @final
+class Cookie:
+    """A cookie and where it belongs: to `domain` alone, or with a leading dot to it and everything below it.
+
+    `secure` keeps it to https; `expires` is in seconds since 1970. Raises ``InvalidRequest`` for what no header carries and for a
+    domain that strangers share (`.co.uk`). Its `repr` does not show the value.
+    """
+
+    def __new__(
+        cls,
+        name: str,
+        value: str,
+        domain: str,
+        *,
+        path: str = "/",
+        secure: bool = False,
+        expires: float | None = None,
+    ) -> Self: ...
+
+@final
 class Request:
     """What to fetch, where to put it, and within which bounds. Immutable.
 
     `target` never exists before and appears only complete, verified and durable (a disk that fails to confirm the last
     is told by `Outcome.durability`); until then the bytes are in `<target>.part` and the journal in `<target>.part.j`, and
     a later request with the same target continues them.
-    `headers` and `cookies` go to the origin of `url` only; of them, Accept, Accept-Language, Origin, Referer and
-    User-Agent also follow a redirect to another one.
+    `headers` and `cookies` as one line go to the origin of `url` only; of them, Accept, Accept-Language, Origin, Referer and
+    User-Agent also follow a redirect to another one. `cookies` as a sequence go to whatever host each is for: on redirects, to
+    playlists, keys and segments. What answers set is added for the length of the task.
     `connections=None` lets the engine find the number. `max_range_bytes` bounds one range request (YouTube: 10 MiB).
     `expected_digest` is (algorithm, lowercase hex); a mismatch publishes nothing.
     `timeout_seconds` bounds the whole task, `answer_timeout_seconds` the wait for the head of the first answer,
@@ -191,7 +213,7 @@ class Request:
         target: str,
         *,
         headers: Mapping[str, str] | None = None,
-        cookies: str | None = None,
+        cookies: str | Sequence[Cookie] | None = None,
         kind: Literal["file", "hls", "dash", "fragments"] = "file",
         fragments: Sequence[Fragment] = ...,
         expected_size: int | None = None,
@@ -210,7 +232,7 @@ class Request:
         minimum_speed: int = 0,
         retries: int = 8,
         trust_length: bool = False,
-        max_redirects: int = 10,
+        max_redirects: int = 20,
         stream: int | None = None,
         http2: bool = True,
         durable: bool = True,
@@ -247,7 +269,12 @@ class Handle:
     def resume(self) -> None: ...
     def set_limits(self, *, rate_limit: int | None = None, weight: int | None = None) -> None:
         """Changes only what is given. `rate_limit=0` removes this task's own limit."""
-    def refresh(self, url: str, headers: Mapping[str, str] | None = None, cookies: str | None = None) -> None:
+    def refresh(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        cookies: str | Sequence[Cookie] | None = None,
+    ) -> None:
         """Continues a task that ended with `UrlExpired` under a new URL; the journal counts when validators agree."""
     def wait(self, timeout: float | None = None) -> Outcome:
         """Blocks without the GIL, honours Ctrl-C; `TimeoutError` when `timeout` seconds passed first."""
@@ -283,6 +310,9 @@ class Outcome:
     content_type: str | None
     final_url: str
     durability: Durability
+    remarks: list[Remark]
+    """`end_unannounced`: only the end of a TLS connection ended the body, without `close_notify`, so that a cut would look the
+    same. `unpacked`: the body came compressed; size and digest are of what it stands for."""
     """``unknown``: the file is there and complete, and the disk failed to confirm its name; it may be gone after a power cut."""
 
 def hash_file(path: str | PathLike[str], algorithm_name: HashName) -> str:

@@ -21,10 +21,12 @@ use crate::hash::{Algorithm, ProofKind};
 use crate::journal::{Identity, Journal};
 use crate::likeness::{Likeness, page_instead_of_media};
 use crate::limit::TaskLimiter;
+use crate::net::cookies::Jar;
 use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
 use crate::probe::{Answer, Content, Version};
 use crate::progress::{Progress, State};
+use crate::remark::Remark;
 use crate::request::{Request, Source};
 use crate::retry::{backoff, jitter, next_try, retries_worth};
 use crate::sink::{Durability, PartFile};
@@ -76,6 +78,8 @@ pub struct Outcome {
     pub final_url: String,
     /// Whether it would survive a power cut.
     pub durability: Durability,
+    /// What else there is to know about the file.
+    pub remarks: Vec<Remark>,
 }
 
 /// Fetches the request's single URL to its target. Dropping the future cancels; the journal stays.
@@ -108,6 +112,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         content_type: facts.content_type,
         final_url: facts.final_url,
         durability: Durability::NotAsked,
+        remarks: context.progress.remarks(),
     };
     publish(context, job.part.clone(), request.durable, started, outcome).await
 }
@@ -138,6 +143,7 @@ fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
     let mut spec = FetchSpec::new(context.client.check_url(url)?.url().clone());
     spec.headers = request.headers.clone();
     spec.cookies = request.cookies.clone();
+    spec.jar = Arc::new(Jar::new(request.jar.clone()));
     spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
     spec.connect_timeout = request.connect_timeout;
     spec.header_timeout = request.answer_timeout;

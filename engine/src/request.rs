@@ -8,6 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::error::{Error, Result};
 use crate::fragments::Selection;
 use crate::hash::Algorithm;
+use crate::net::cookies::Cookie;
 
 /// Where the bytes come from.
 #[derive(Debug, Clone)]
@@ -66,6 +67,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// A `Cookie` header, to the origin of the source URL only.
     pub cookies: Option<String>,
+    /// Cookies that know where they belong, wherever the download leads.
+    pub jar: Vec<Cookie>,
     /// Refuse any other length.
     pub expected_size: Option<u64>,
     /// Refuse other bytes; the algorithm is computed even if `hashes` leaves it out.
@@ -117,6 +120,7 @@ impl Request {
             target: target.into(),
             headers: HeaderMap::new(),
             cookies: None,
+            jar: Vec::new(),
             expected_size: None,
             expected_digest: None,
             hashes: vec![Algorithm::Blake3],
@@ -133,7 +137,7 @@ impl Request {
             minimum_speed: 0,
             retries: 8,
             trust_length: false,
-            max_redirects: 10,
+            max_redirects: crate::net::MOST_REDIRECTS,
             selection: Selection::default(),
             http2: true,
             durable: true,

@@ -69,6 +69,7 @@ pub async fn fetch_whole(
         let detail = format!("{position} of {total} bytes came");
         return Err(Error::Truncated { place: response.body.host().to_owned(), detail });
     }
+    response.body.remark_on(bounds.progress);
     part.set_length(position)?;
     Ok((position, hashes.finish()))
 }

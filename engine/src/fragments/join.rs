@@ -76,6 +76,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         content_type: None,
         final_url: terms.url().to_string(),
         durability: Durability::NotAsked,
+        remarks: context.progress.remarks(),
     };
     publish(context, part, request.durable, started, outcome).await
 }

@@ -58,7 +58,7 @@ pub struct OfferedStream {
 pub async fn offered(context: &Context, request: &Request) -> Result<Vec<OfferedStream>> {
     let terms = Terms::new(context, request)?;
     let limits = PlaylistLimits::default();
-    let (bytes, location) = terms.small(terms.url(), None, limits.text_bytes as usize).await?;
+    let (bytes, location) = terms.text(terms.url(), limits.text_bytes as usize).await?;
     let text = String::from_utf8_lossy(&bytes);
     if dash::is_dash(&text) {
         return Ok(dash::offered(&text, &location, &limits)?);

@@ -66,7 +66,7 @@ async fn follow(terms: &Terms, selection: &Selection, limits: &PlaylistLimits) -
         }
         visited.push(next.clone());
         check("nested playlists", visited.len() as u64, limits.depth)?;
-        let (bytes, location) = terms.small(&next, None, limits.text_bytes as usize).await?;
+        let (bytes, location) = terms.text(&next, limits.text_bytes as usize).await?;
         let text = String::from_utf8_lossy(&bytes);
         if dash::is_dash(&text) {
             return indexed(terms, dash::parse(&text, &location, selection, limits)?, limits).await;

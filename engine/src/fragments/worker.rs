@@ -106,6 +106,7 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
         let detail = format!("{received} of {expected} bytes of a fragment came");
         return Err(Error::Truncated { place: url.host_str().unwrap_or_default().to_owned(), detail });
     }
+    body.remark_on(&crew.terms.context.progress);
     pieces.end_piece(&mut intake).map_err(|fault| fault.about(&url))?;
     if intake.is_through {
         intake.flush()?;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here calls Python from one of the engine's threads. Every wait releases the GIL and looks for signals.
 
+mod cookie;
 mod engine;
 mod error;
 mod evict;
@@ -20,6 +21,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<request::PyRequest>()?;
     module.add_class::<request::PyFragment>()?;
+    module.add_class::<cookie::PyCookie>()?;
     module.add_class::<stream::PyStream>()?;
     module.add_class::<handle::PyHandle>()?;
     module.add_class::<handle::PySnapshot>()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::cookie::Cookies;
 use super::error::Raise;
 use crate::error::{Error, Result};
 use crate::fragments::Selection;
@@ -59,7 +60,7 @@ impl PyRequest {
         expected_digest=None, hashes=vec!["blake3".to_owned()], connections=None, max_range_bytes=None,
         rate_limit=None, weight=1, proxy=None, max_bytes=None, timeout_seconds=None, connect_timeout_seconds=10.0,
         answer_timeout_seconds=120.0, idle_timeout_seconds=30.0, minimum_speed=0, retries=8, trust_length=false,
-        max_redirects=10, stream=None, http2=true, durable=true
+        max_redirects=20, stream=None, http2=true, durable=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor")]
     fn new(
@@ -67,7 +68,7 @@ impl PyRequest {
         url: String,
         target: String,
         headers: Option<HashMap<String, String>>,
-        cookies: Option<String>,
+        cookies: Option<Cookies<'_>>,
         kind: &str,
         fragments: Vec<PyRef<'_, PyFragment>>,
         expected_size: Option<u64>,
@@ -102,7 +103,7 @@ impl PyRequest {
         for (name, value) in headers.unwrap_or_default() {
             request = request.header(&name, &value).or_raise(python)?;
         }
-        request.cookies = cookies;
+        (request.cookies, request.jar) = Cookies::split(cookies);
         request.expected_size = expected_size;
         request.expected_digest = match expected_digest {
             Some((name, hex)) => Some((algorithm(&name).or_raise(python)?, hex)),
