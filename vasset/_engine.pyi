@@ -104,7 +104,8 @@ class Engine:
     """One runtime, one connection pool, one set of limits; make one per process and share it.
 
     `egress_allow` names hosts, addresses or networks (CIDR) that may be reached although they are not public.
-    `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks.
+    `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks. `disk_floor` is how many
+    bytes of a disk stay free whatever is downloaded, at most a twentieth of it.
     """
 
     def __new__(
@@ -117,6 +118,7 @@ class Engine:
         rate_limit: int | None = None,
         user_agent: str | None = None,
         worker_threads: int | None = None,
+        disk_floor: int = 0,
     ) -> Self: ...
     def submit(self, request: Request) -> Handle:
         """Starts the download and returns at once; only the request itself can be refused here."""

@@ -45,6 +45,8 @@ pub struct Context {
     pub holder: crate::limit::PermitHolder,
     /// Every task the download spawns, so that whoever drops the download can wait for their files to be closed.
     pub spawned: TaskTracker,
+    /// Bytes of the disk that stay free whatever is downloaded.
+    pub disk_floor: u64,
     /// Set as soon as the file has its name, whatever becomes of the download then.
     pub published: Arc<OnceLock<Outcome>>,
 }
@@ -81,7 +83,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let started = Instant::now();
     context.progress.set_state(State::Probing);
     let spec = spec(context, request)?;
-    let part = Arc::new(PartFile::open(&request.target)?);
+    let part = Arc::new(PartFile::open(&request.target)?.keeping_free(context.disk_floor));
     let algorithms = request.algorithms();
     let kept = Kept::recover(&part, ProofKind::for_algorithms(&algorithms))?;
     let mut job = Job { context, request, spec, algorithms, part, kept, is_whole_only: false, facts: None };
@@ -286,6 +288,7 @@ impl Job<'_> {
     /// Starts part file and journal anew for this version.
     fn begin(&self, total: u64, version: &Version) -> Result<Kept> {
         self.check_size(total)?;
+        self.part.expect(total)?;
         let (mut journal, _) = Journal::open(&self.part)?;
         self.part.set_length(0)?;
         let identity = Identity {
@@ -296,7 +299,7 @@ impl Job<'_> {
             url_hash: *blake3::hash(shown(&self.spec.url).as_bytes()).as_bytes(),
         };
         journal.begin(&self.part, &identity)?;
-        self.part.reserve(total)?;
+        self.part.set_length(total)?;
         Ok(Kept { journal, identity, proofs: Vec::new() })
     }
 
