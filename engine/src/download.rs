@@ -300,7 +300,7 @@ impl Job<'_> {
         };
         journal.begin(&self.part, &identity)?;
         self.part.set_length(total)?;
-        Ok(Kept { journal, identity, proofs: Vec::new() })
+        Ok(Kept { journal, identity, proofs: Vec::new(), begun: Vec::new() })
     }
 
     async fn in_ranges(&self, kept: Kept, answer: Answer) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
@@ -339,6 +339,7 @@ impl Job<'_> {
             part: self.part.clone(),
             journal: kept.journal,
             proofs: kept.proofs,
+            begun: kept.begun,
             algorithms: self.algorithms.clone(),
             first_byte,
         })
