@@ -200,6 +200,21 @@ class Settings(BaseSettings):
         90.0, gt=0, le=100, description="Usage that forces cleaning of expired files (F2)."
     )
     disk_target_percent: float = Field(80.0, gt=0, le=100, description="Usage at which forced cleaning stops.")
+    disk_plenty_bytes: int = Field(
+        100 * 2**30,
+        ge=0,
+        description="With this much free the percentages above do not count: 85 % of 10 TB leaves 1.5 TB.",
+    )
+    disk_floor_bytes: int = Field(
+        2**30,
+        ge=0,
+        description="Bytes of the disk that stay free whatever is downloaded; at most a twentieth of it.",
+    )
+    disk_emergency_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        description="A file that is given up when everything else failed to keep the disk usable; at most a fiftieth of it, 0 is none.",
+    )
     min_available_memory_mib: int = Field(256, ge=0, description="New downloads wait while less memory is available.")
     max_load_per_core: float = Field(
         16.0, gt=0, description="New downloads wait while the load is above this per core."

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from vasset.adapters.storage.emergency import EmergencyReserve
 from vasset.adapters.storage.local import LocalStorage
 from vasset.config import Settings
 from vasset.domain.download import Lease
@@ -30,6 +31,7 @@ from vasset.usecases.run_download import DownloadBounds, DownloadParts, Ended, R
 from vasset.worker.admission import Admission, AdmissionBounds
 from vasset.worker.consumer import Consumer
 from vasset.worker.control import Control
+from vasset.worker.disk_guard import DiskGuard
 from vasset.worker.janitor import Janitor, JanitorTimes
 from vasset.worker.pool import Pool
 from vasset.worker.relay import Relay
@@ -135,6 +137,12 @@ class Downloader:
         )
         self._consumer = Consumer(parts.queue, self.pool)
         self._ticker = Ticker(self.pool, parts.bus, hertz=settings.progress_hz)
+        self._disk_guard = DiskGuard(
+            parts.storage,
+            self.pool,
+            EmergencyReserve(parts.storage.root, settings.disk_emergency_bytes),
+            relieve=parts.relieve,
+        )
         self._janitor = Janitor(
             parts.store,
             parts.files,
@@ -151,7 +159,7 @@ class Downloader:
         )
 
     def start(self) -> None:
-        for loop in (self.pool, self._consumer, self._ticker, self.relay, self._janitor):
+        for loop in (self.pool, self._consumer, self._ticker, self.relay, self._janitor, self._disk_guard):
             self._loops.append(asyncio.create_task(self._supervised(loop.run), name=type(loop).__name__.lower()))
 
     @property

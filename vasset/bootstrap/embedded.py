@@ -108,6 +108,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
     async with AsyncExitStack() as stack:
         storage = platform.open_storage(settings, clock)
         stack.enter_context(sole_owner(settings))
+        platform.make_room_to_start(settings, storage)
         database = open_database(settings.resolved_database_url)
         stack.push_async_callback(database.close)
         await bring_up_to_date(database, settings)

@@ -7,6 +7,7 @@ engine's journals and the streams that are complete.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -85,6 +86,11 @@ class Acquisition:
         self.is_recording = False
         self.title: str | None = None
 
+    @property
+    def has_native(self) -> bool:
+        """Whether a child fetches or records some of the streams."""
+        return self._has_native
+
     def snapshot(self) -> TransferSnapshot | None:
         """The sum over all streams; None before the first byte was asked for."""
         if self._transfer is None:
@@ -114,7 +120,9 @@ class Acquisition:
         """Fetch, post-process and hash. Raises the ``TaskError`` of whichever step failed, ``DiskPressure`` or ``DiskFull``."""
         async with AsyncExitStack() as space:
             if self._storage is not None:
-                await space.enter_async_context(self._storage.reserve(expected_bytes(extraction)))
+                held = await asyncio.to_thread(_held_bytes, self._request.workspace)
+                more = max(0, expected_bytes(extraction) - held)
+                await space.enter_async_context(self._storage.reserve(more))
             self._on_phase(Phase.DOWNLOADING)
             try:
                 extraction, fetched = await self._fetch(extraction)
@@ -227,6 +235,11 @@ def expected_bytes(extraction: Extraction) -> int:
     known = sum(size for size in sizes if size is not None)
     expected = max(known, extraction.estimated_bytes or 0)
     return expected if extraction.finished_ext is not None else expected * MERGE_SPACE_FACTOR
+
+
+def _held_bytes(workspace: Path) -> int:
+    """What an earlier execution left: it is on the disk already."""
+    return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(workspace))
 
 
 def _all_native(extraction: Extraction) -> Extraction:

@@ -16,10 +16,12 @@ from typing import TypeVar
 from vasset.domain.download import Intent, Lease, Phase, Task, TaskFailure, TaskStatus, site_of
 from vasset.domain.errors import (
     BreakerOpen,
+    DiskFull,
     DiskPressure,
     ExtractionFailed,
     LeaseLost,
     NotFound,
+    StorageFailed,
     TaskTimedOut,
     TransferFailed,
     Unavailable,
@@ -49,6 +51,7 @@ from vasset.usecases.track_progress import ProgressTracker
 Result = TypeVar("Result")
 UPSTREAM_EXTRACTION_FAULTS = frozenset({"rate_limited", "bot_check", "timeout", "server_error", "unreachable"})
 NO_FAULT_OF_AN_EXIT = "server_error"
+WRITTEN_BY_A_CHILD = frozenset({Phase.MERGING, Phase.POSTPROCESSING})
 ORIGINS_OWN_ANSWER = frozenset({"http_status", "not_found", "limit_exceeded", "egress_denied", "invalid_request"})
 
 
@@ -109,6 +112,8 @@ class RunDownload:
             on_finish=self._finish_recording,
         )
         self._bound: asyncio.Timeout | None = None
+        self._working: asyncio.Task[object] | None = None
+        self._is_out_of_room = False
 
     @property
     def seconds(self) -> float:
@@ -120,6 +125,19 @@ class RunDownload:
 
     def drain(self) -> None:
         self._keeper.drain()
+
+    @property
+    def is_written_by_a_child(self) -> bool:
+        """Whether ffmpeg or yt-dlp writes now, whom no sink of ours holds back."""
+        acquisition = self._acquisition
+        return self._tracker.phase in WRITTEN_BY_A_CHILD or (acquisition is not None and acquisition.has_native)
+
+    def run_out_of_room(self) -> bool:
+        """Fail with ``DiskFull`` now; whether there was anything to stop."""
+        if self._working is None or self._working.done() or self._is_out_of_room:
+            return False
+        self._is_out_of_room = True
+        return self._working.cancel()
 
     def tick(self) -> ProgressFrame | None:
         """The next progress frame, None when nothing changed."""
@@ -135,6 +153,11 @@ class RunDownload:
             return Ended(None)
         except DiskPressure:
             return await self._settle(self._give_back, disk_pressure=True)
+        except DiskFull as error:
+            # Before any row is written: the database may be on this very disk, and everybody else waits for the room.
+            with contextlib.suppress(StorageFailed, OSError):
+                await self._parts.storage.discard_workspace(self.task.id, fence=self.lease.fence)
+            return await self._settle(partial(self._fail, error), disk_pressure=True)
         except VAssetError as error:
             return await self._settle(partial(self._fail, error))
         except Exception as error:
@@ -148,6 +171,7 @@ class RunDownload:
     # --- the work ---
 
     async def _bounded(self) -> Task:
+        self._working = asyncio.current_task()
         try:
             async with asyncio.timeout(self._parts.bounds.task_timeout_seconds) as bound:
                 self._bound = bound
@@ -157,6 +181,12 @@ class RunDownload:
                 raise
             minutes = self._parts.bounds.task_timeout_seconds / 60
             raise TaskTimedOut(f"the download took longer than {minutes:g} minutes and was stopped") from error
+        except asyncio.CancelledError:
+            if not self._is_out_of_room:
+                raise
+            if self._working is not None:
+                self._working.uncancel()
+            raise DiskFull("the disk is full: the file could not be made; delete files and retry") from None
 
     async def _work(self) -> Task:
         parts = self._parts

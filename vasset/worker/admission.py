@@ -34,8 +34,11 @@ class Admission:
         return self._obstacle
 
     def _look(self) -> str | None:
-        used_percent = 100.0 * self._storage.usage().used_fraction
-        if used_percent >= self._bounds.disk_alert_percent:
+        disk = self._storage.usage()
+        if disk.is_short:
+            return f"only {disk.free_bytes >> 20} MiB of the disk are free and {disk.floor_bytes >> 20} stay free"
+        if disk.is_over(self._bounds.disk_alert_percent):
+            used_percent = 100.0 * disk.used_fraction
             return f"the disk is {used_percent:.0f} % full; downloads start again below {self._bounds.disk_alert_percent:g} %"
         available_mib = psutil.virtual_memory().available >> 20
         if available_mib < self._bounds.min_available_memory_mib:

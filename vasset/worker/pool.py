@@ -118,6 +118,12 @@ class Pool:
             if not claimed:
                 await self._wait(unavailable_pause)
 
+    def stop_one_for_room(self) -> None:
+        """Fail the youngest execution whose child writes to a disk that is too full; the engine's own stop by themselves."""
+        for run, _ in reversed(self._runs.values()):
+            if run.is_written_by_a_child and run.run_out_of_room():
+                return
+
     def stop_claiming(self) -> None:
         """For good: the beginning of :meth:`drain`."""
         self._draining.set()
