@@ -32,6 +32,7 @@ from vasset.worker.admission import Admission, AdmissionBounds
 from vasset.worker.consumer import Consumer
 from vasset.worker.control import Control
 from vasset.worker.disk_guard import DiskGuard
+from vasset.worker.explainer import Explainer
 from vasset.worker.janitor import Janitor, JanitorTimes
 from vasset.worker.pool import Pool
 from vasset.worker.relay import Relay
@@ -130,12 +131,12 @@ class Downloader:
         self.relay = Relay(parts.outbox, parts.queue)
         self.control = Control(
             self.pool,
-            self.admission,
             extractor_version=lambda: parts.extractor.version,
             begin_drain=self.begin_drain,
             breaker=parts.breaker,
         )
         self._consumer = Consumer(parts.queue, self.pool)
+        self.explainer = Explainer(parts.store, self.pool, parts.bus, parts.clock)
         self._ticker = Ticker(self.pool, parts.bus, hertz=settings.progress_hz)
         self._disk_guard = DiskGuard(
             parts.storage,
@@ -159,7 +160,15 @@ class Downloader:
         )
 
     def start(self) -> None:
-        for loop in (self.pool, self._consumer, self._ticker, self.relay, self._janitor, self._disk_guard):
+        for loop in (
+            self.pool,
+            self._consumer,
+            self._ticker,
+            self.relay,
+            self._janitor,
+            self._disk_guard,
+            self.explainer,
+        ):
             self._loops.append(asyncio.create_task(self._supervised(loop.run), name=type(loop).__name__.lower()))
 
     @property

@@ -149,6 +149,10 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             if not downloader.works:
                 raise Unavailable("the downloader's loops do not run")
 
+        async def downloads() -> str | None:
+            obstacle = downloader.pool.obstacle()
+            return None if obstacle is None else f"wait: {obstacle.message}"
+
         library = SqlLibrary(database, platform.quota_policy(settings))
         services = GatewayServices(
             authority=authority,
@@ -160,7 +164,11 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             storage=storage,
             clock=clock,
             canonicalise=tools.canonicalise,
-            readiness=[ReadinessCheck("database", database.ping), ReadinessCheck("downloader", workers)],
+            readiness=[
+                ReadinessCheck("database", database.ping),
+                ReadinessCheck("downloader", workers),
+                ReadinessCheck("downloads", downloads, required=False),
+            ],
             draining=lambda: running.draining,
         )
         running = Embedded(create_app(services, settings), downloader)

@@ -41,7 +41,7 @@ from vasset.domain.ports import (
     Storage,
     TaskStore,
 )
-from vasset.domain.progress import ProgressFrame
+from vasset.domain.progress import ProgressFrame, Waiting
 from vasset.domain.retry import RetryPolicy
 from vasset.telemetry import faultpoint
 from vasset.usecases.acquire_media import AcquiredMedia, Acquisition, Gate
@@ -110,6 +110,7 @@ class RunDownload:
             lease_seconds=parts.bounds.lease_seconds,
             heartbeat_seconds=parts.bounds.heartbeat_seconds,
             on_finish=self._finish_recording,
+            progress=self._progress,
         )
         self._bound: asyncio.Timeout | None = None
         self._working: asyncio.Task[object] | None = None
@@ -139,10 +140,20 @@ class RunDownload:
         self._is_out_of_room = True
         return self._working.cancel()
 
-    def tick(self) -> ProgressFrame | None:
-        """The next progress frame, None when nothing changed."""
+    def _progress(self) -> tuple[int, int | None]:
+        self._observe()
+        return self._tracker.downloaded_bytes, self._tracker.total_bytes
+
+    def _observe(self) -> None:
         if self._acquisition is not None and (snapshot := self._acquisition.snapshot()) is not None:
             self._tracker.observe(snapshot)
+
+    def _wait_for(self, waiting: Waiting | None) -> None:
+        self._tracker.waiting = waiting
+
+    def tick(self) -> ProgressFrame | None:
+        """The next progress frame, None when nothing changed."""
+        self._observe()
         return self._tracker.tick(self._parts.clock.now().timestamp())
 
     async def run(self) -> Ended:
@@ -229,6 +240,7 @@ class RunDownload:
             on_phase=self._tracker.enter,
             live_seconds=parts.bounds.live_seconds,
             on_live=self._enter_recording,
+            on_wait=self._wait_for,
         )
         extraction = await self._acquisition.extract()
         self._tracker.title = extraction.title
@@ -320,6 +332,8 @@ class RunDownload:
 
     async def _settle(self, write: Callable[[], Awaitable[Task]], *, disk_pressure: bool = False) -> Ended:
         try:
+            with contextlib.suppress(Unavailable):  # the numbers are for people; the ending is written below
+                await uninterrupted(self._keeper.beat())
             task = await uninterrupted(self._persist(write))
         except (LeaseLost, NotFound, Unavailable):
             return Ended(None, disk_pressure)  # somebody else owns it, or the reaper will
