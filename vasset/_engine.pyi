@@ -28,6 +28,7 @@ from os import PathLike
 from typing import Literal, Self, final
 
 __all__ = [
+    "MOST_CONNECTIONS",
     "Cancelled",
     "DigestMismatch",
     "DiskFull",
@@ -67,6 +68,8 @@ __all__ = [
 ]
 
 __version__: str
+MOST_CONNECTIONS: int
+"""Of one download, on demand."""
 
 class EngineError(Exception):
     code: str

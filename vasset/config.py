@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,18 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+
+# Of the deployment files and of `vasset fetch`, of tests, and what scripts around the product call where it is.
+OTHER_NAMES = frozenset(
+    f"VASSET_{name}" for name in ("SECRETS_DIR", "PROXY", "FAIL_DISK", "HEALTH_PORT", "IMAGE", "BIND", "BIN", "TREE")
+)
+# Kubernetes tells every pod of every service: VASSET_GATEWAY_SERVICE_HOST, VASSET_AUTH_PORT_9001_TCP_ADDR and so on.
+SERVICE_LINK = re.compile(r"VASSET_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT[A-Z0-9_]*)|PORT(_[0-9]+_(TCP|UDP)[A-Z_]*)?)\Z")
+
+
+class UnknownSetting(ValueError):
+    """A ``VASSET_*`` name that no setting has: a misspelt one would silently be the default."""
+
 
 HostList = Annotated[tuple[str, ...], NoDecode]
 
@@ -297,7 +310,11 @@ class Settings(BaseSettings):
 
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
-    """Read settings once, at start. ``overrides`` that are None are left to the other sources."""
+    """Read settings once, at start. ``overrides`` that are None are left to the other sources.
+
+    Raises ``UnknownSetting`` and pydantic's ``ValidationError``.
+    """
+    _refuse_unknown_names(os.environ)
 
     class FromFile(Settings):
         @classmethod
@@ -315,3 +332,12 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
             return (*sources, file_secret_settings)
 
     return FromFile(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _refuse_unknown_names(environment: Mapping[str, str]) -> None:
+    known = {f"VASSET_{name.upper()}" for name in Settings.model_fields} | OTHER_NAMES
+    for name in sorted(environment):
+        if name.upper().startswith("VASSET_") and name.upper() not in known and not SERVICE_LINK.match(name.upper()):
+            near = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
+            hint = f"; did you mean {near[0]}?" if near else "; docs/configuration.md lists them"
+            raise UnknownSetting(f"{name} is no setting{hint}")

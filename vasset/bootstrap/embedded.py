@@ -106,6 +106,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
 
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        platform.make_folder(settings)
         storage = platform.open_storage(settings, clock)
         stack.enter_context(sole_owner(settings))
         platform.make_room_to_start(settings, storage)

@@ -74,6 +74,18 @@ def open_storage(settings: Settings, clock: Clock, *, owner: str | None = None) 
         ) from error
 
 
+def make_folder(settings: Settings) -> None:
+    """The data folder of a server that has its database in it. Raises ``Unavailable`` in words."""
+    from vasset.bootstrap.private import keep_private
+
+    try:
+        keep_private(settings.data_dir, is_shared=settings.accel_redirect_prefix is not None)
+    except OSError as error:
+        raise Unavailable(
+            f"the data folder {settings.data_dir} cannot be used ({error.strerror}); choose another with --data-dir"
+        ) from error
+
+
 def make_room_to_start(settings: Settings, storage: LocalStorage) -> None:
     """On a disk so full that nothing could be written, unfinished files go: only for the one process that owns the folder."""
     import structlog
