@@ -29,6 +29,7 @@ from os import PathLike
 from typing import Literal, Self, final
 
 __all__ = [
+    "MOST_CONNECTIONS",
     "Cancelled",
     "Cookie",
     "DigestMismatch",
@@ -70,6 +71,8 @@ __all__ = [
 ]
 
 __version__: str
+MOST_CONNECTIONS: int
+"""Of one download, on demand."""
 
 class EngineError(Exception):
     code: str
@@ -109,7 +112,8 @@ class Engine:
     """One runtime, one connection pool, one set of limits; make one per process and share it.
 
     `egress_allow` names hosts, addresses or networks (CIDR) that may be reached although they are not public.
-    `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks.
+    `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks. `disk_floor` is how many
+    bytes of a disk stay free whatever is downloaded, at most a twentieth of it.
     """
 
     def __new__(
@@ -122,6 +126,7 @@ class Engine:
         rate_limit: int | None = None,
         user_agent: str | None = None,
         worker_threads: int | None = None,
+        disk_floor: int = 0,
     ) -> Self: ...
     def submit(self, request: Request) -> Handle:
         """Starts the download and returns at once; only the request itself can be refused here."""

@@ -49,6 +49,8 @@ pub struct Context {
     pub holder: crate::limit::PermitHolder,
     /// Every task the download spawns, so that whoever drops the download can wait for their files to be closed.
     pub spawned: TaskTracker,
+    /// Bytes of the disk that stay free whatever is downloaded.
+    pub disk_floor: u64,
     /// Set as soon as the file has its name, whatever becomes of the download then.
     pub published: Arc<OnceLock<Outcome>>,
 }
@@ -87,7 +89,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let started = Instant::now();
     context.progress.set_state(State::Probing);
     let spec = spec(context, request)?;
-    let part = Arc::new(PartFile::open(&request.target)?);
+    let part = Arc::new(PartFile::open(&request.target)?.keeping_free(context.disk_floor));
     let algorithms = request.algorithms();
     let kept = Kept::recover(&part, ProofKind::for_algorithms(&algorithms), request.trust_length)?;
     let likeness = kept.as_ref().map(|kept| Likeness::of_kept(&kept.identity, kept.version(), &part));
@@ -252,6 +254,7 @@ impl Job<'_> {
     /// Starts part file and journal anew for this version.
     fn begin(&self, total: u64, version: &Version) -> Result<Kept> {
         self.check_size(total)?;
+        self.part.expect(total)?;
         let (mut journal, _) = Journal::open(&self.part)?;
         self.part.set_length(0)?;
         let identity = Identity {
@@ -262,8 +265,8 @@ impl Job<'_> {
             url_hash: *blake3::hash(shown(&self.spec.url).as_bytes()).as_bytes(),
         };
         journal.begin(&self.part, &identity)?;
-        self.part.reserve(total)?;
-        Ok(Kept { journal, identity, proofs: Vec::new() })
+        self.part.set_length(total)?;
+        Ok(Kept { journal, identity, proofs: Vec::new(), begun: Vec::new() })
     }
 
     async fn in_ranges(
@@ -315,6 +318,7 @@ impl Job<'_> {
             part: self.part.clone(),
             journal: kept.journal,
             proofs: kept.proofs,
+            begun: kept.begun,
             algorithms: self.algorithms.clone(),
             first_byte,
         })

@@ -159,7 +159,7 @@ pub enum Error {
         path: String,
     },
     /// No room.
-    #[error("no room to {what} {path}: {detail}; free space, then continue the same target")]
+    #[error("the disk is full: cannot {what} {path} ({detail}); free space, then continue the same target")]
     DiskFull {
         /// The attempted step.
         what: &'static str,
@@ -233,11 +233,14 @@ impl Error {
         }
     }
 
-    /// Turns a file error into its own class: `ENOSPC` and `EDQUOT` are not like the others.
+    /// Turns a file error into its own class: `ENOSPC`, `EDQUOT` and `EFBIG` (the process's own bound of a file, or the
+    /// file system's) are not like the others.
     pub fn storage(what: &'static str, path: &Path, cause: &std::io::Error) -> Self {
         let (path, detail) = (path.display().to_string(), cause.to_string());
         match cause.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Self::DiskFull { what, path, detail },
+            Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => {
+                Self::DiskFull { what, path, detail }
+            }
             _ => Self::Storage { what, path, detail },
         }
     }

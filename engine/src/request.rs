@@ -10,6 +10,9 @@ use crate::fragments::Selection;
 use crate::hash::Algorithm;
 use crate::net::cookies::Cookie;
 
+/// Most connections that may be asked for.
+pub const MOST_CONNECTIONS: usize = 64;
+
 /// Where the bytes come from.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -167,8 +170,8 @@ impl Request {
         if self.target.file_name().is_none() {
             return refused("the target names no file");
         }
-        if self.connections == Some(0) || self.connections.is_some_and(|n| n > 64) {
-            return refused("connections must be 1 to 64");
+        if self.connections.is_some_and(|wanted| !(1..=MOST_CONNECTIONS).contains(&wanted)) {
+            return Err(Error::InvalidRequest(format!("connections must be 1 to {MOST_CONNECTIONS}")));
         }
         if self.weight == 0 || self.max_range_bytes == Some(0) {
             return refused("weight and max_range_bytes must be at least 1");

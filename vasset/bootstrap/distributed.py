@@ -225,7 +225,15 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
             if not worker.works:
                 raise Unavailable("the downloader's loops do not run")
 
-        parts = [Part("database", database.ping), Part("loops", loops)]
+        async def downloads() -> str | None:
+            obstacle = worker.pool.obstacle()
+            return None if obstacle is None else f"wait: {obstacle.message}"
+
+        parts = [
+            Part("database", database.ping),
+            Part("loops", loops),
+            Part("downloads", downloads, required=False),
+        ]
         running = GrpcRole(add, [*parts, *_optional("rabbitmq", queue), *_optional("redis", cache)], worker)
         worker.start()
         await stack.enter_async_context(platform.measuring(settings, worker, store, outbox, queue))

@@ -107,8 +107,10 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
 
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        platform.make_folder(settings)
         storage = platform.open_storage(settings, clock)
         stack.enter_context(sole_owner(settings))
+        platform.make_room_to_start(settings, storage)
         database = open_database(settings.resolved_database_url)
         stack.push_async_callback(database.close)
         await bring_up_to_date(database, settings)
@@ -150,6 +152,10 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             if not downloader.works:
                 raise Unavailable("the downloader's loops do not run")
 
+        async def downloads() -> str | None:
+            obstacle = downloader.pool.obstacle()
+            return None if obstacle is None else f"wait: {obstacle.message}"
+
         library = SqlLibrary(database, platform.quota_policy(settings))
         services = GatewayServices(
             authority=authority,
@@ -161,7 +167,11 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             storage=storage,
             clock=clock,
             canonicalise=tools.canonicalise,
-            readiness=[ReadinessCheck("database", database.ping), ReadinessCheck("downloader", workers)],
+            readiness=[
+                ReadinessCheck("database", database.ping),
+                ReadinessCheck("downloader", workers),
+                ReadinessCheck("downloads", downloads, required=False),
+            ],
             draining=lambda: running.draining,
         )
         running = Embedded(create_app(services, settings), downloader)

@@ -58,6 +58,10 @@ def get(
 
     # The one sentence at the end says what went wrong; yt-dlp's own words are for whoever asks for them.
     configure_logging(format=settings.log_format, level="debug" if settings.log_level == "debug" else "critical")
+    if str(output) in {"-", "/dev/stdout"}:
+        raise InvalidInput(
+            "-o names a folder: what is not yet complete and verified is shown to nobody, so there is no stream to give"
+        )
     if not is_quality(quality):
         raise InvalidInput(f"{quality[:64]!r} is not a quality; use best, 2160p … 360p, audio or a format id")
     if container not in set(Container):

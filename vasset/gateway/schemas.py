@@ -245,6 +245,13 @@ class ErrorData(BaseModel):
     retryable: bool
 
 
+class WaitingData(BaseModel):
+    """Why a download does not go on just now. ``message`` is for people; ``reason`` is one of a short list."""
+
+    reason: Literal["disk", "memory", "load", "site", "user", "slots", "turn"]
+    message: str
+
+
 class TaskData(BaseModel):
     task_id: str
     history_id: int
@@ -263,6 +270,7 @@ class TaskData(BaseModel):
     eta_seconds: float | None
     attempt: int
     seq: int
+    waiting_for: WaitingData | None
     is_live: bool
     created_at: datetime
     updated_at: datetime

@@ -105,7 +105,7 @@ class Janitor:
         if self._clock_jumped():
             return cleaned
         cleaned.kept = await self._archive_kept()
-        if self._relieve is not None and 100.0 * self._storage.usage().used_fraction >= self._clean_percent:
+        if self._relieve is not None and self._storage.usage().is_over(self._clean_percent):
             await self._relieve()
             cleaned.relieved = True
         cleaned.expired = await self._remove_expired()

@@ -41,7 +41,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let started = Instant::now();
     context.progress.set_state(State::Probing);
     let terms = Terms::new(context, request)?;
-    let part = Arc::new(PartFile::open(&request.target)?);
+    let part = Arc::new(PartFile::open(&request.target)?.keeping_free(context.disk_floor));
     let FragmentList { fragments, .. } =
         resolve::list(&terms, &request.source, &request.selection, &PlaylistLimits::default()).await?;
     let fragments_total = u32::try_from(fragments.len()).unwrap_or(u32::MAX);

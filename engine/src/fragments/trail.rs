@@ -55,7 +55,7 @@ impl Trail {
         let path = journal_path(part.target());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = disk()
-            .and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))?))
+            .and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))?))
             .map_err(|cause| Error::storage("create the journal", &path, &cause))?;
         let mut file = File::from(file);
         let mut bytes = Vec::new();

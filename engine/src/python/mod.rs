@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("MOST_CONNECTIONS", crate::request::MOST_CONNECTIONS)?;
     error::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<request::PyRequest>()?;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -13,7 +13,7 @@ from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.rows import task_from
 from vasset.adapters.db.store_base import CHANGE_HISTORY, HELD, StoreBase, held, is_task_id, lost
 from vasset.adapters.db.tables import CLAIMABLE, RUNNING, download_history, tasks, user_totals
-from vasset.domain.download import Intent, Lease, Phase, TaskStatus
+from vasset.domain.download import Intent, Lease, Phase, Task, TaskStatus
 
 
 class TaskLeases(StoreBase):
@@ -44,14 +44,25 @@ class TaskLeases(StoreBase):
                 return None
             return await self._claim(transaction, chosen, worker, lease_seconds)
 
-    async def heartbeat(self, lease: Lease, *, lease_seconds: float) -> Intent:
+    async def heartbeat(
+        self, lease: Lease, *, lease_seconds: float, downloaded_bytes: int | None = None, total_bytes: int | None = None
+    ) -> Intent:
         async with self._database.write() as transaction:
-            until = transaction.now + timedelta(seconds=lease_seconds)
-            beaten = await transaction.execute(_BEAT, {"lease_until": until, **held(lease)})
+            news: dict[str, Any] = {"lease_until": transaction.now + timedelta(seconds=lease_seconds)}
+            if downloaded_bytes is not None:
+                news["downloaded_bytes"] = downloaded_bytes
+            if total_bytes is not None:
+                news["total_bytes"] = total_bytes
+            beaten = await transaction.execute(_BEAT, news | held(lease))
             intent: Intent | None = beaten.scalar_one_or_none()
             if intent is None:
                 raise lost(lease)
             return intent
+
+    async def due(self, *, limit: int) -> Sequence[Task]:
+        async with self._database.glance() as transaction:
+            rows = await transaction.execute(_WAITING, {"now": transaction.now, "most": limit})
+            return [task_from(row) for row in rows.all()]
 
     async def record_extraction(
         self,
@@ -155,6 +166,7 @@ def _fairest_unlocked() -> Select[Any]:
 
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
 _FAIREST = _fairest()
+_WAITING = select(tasks).where(_DUE).order_by(tasks.c.created_at, tasks.c.history_id).limit(bindparam("most"))
 _BEAT = update(tasks).where(HELD).returning(tasks.c.intent)
 _RECORD = update(tasks).where(HELD).returning(tasks.c.history_id)
 _CLAIMED = {

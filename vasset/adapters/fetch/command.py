@@ -32,6 +32,8 @@ TICK_SECONDS = 0.25
 # What is waited for is said after so long where no line is drawn over and over.
 QUIET_SECONDS = 3.0
 ANSWER_TIMEOUT_SECONDS = 120.0
+CONNECTIONS_PER_HOST = 16  # unless somebody asks for more
+DISK_FLOOR_BYTES = 16 * 2**20  # what a desktop needs to tell its user that the disk is full
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
 FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
@@ -49,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
         egress_allow=[part.strip() for part in os.environ.get("VASSET_EGRESS_ALLOW", "").split(",") if part.strip()],
         ca_file=os.environ.get("VASSET_CA_FILE"),
         rate_limit=options.limit_rate,
+        max_connections_per_host=max(CONNECTIONS_PER_HOST, options.connections or 0),
+        disk_floor=DISK_FLOOR_BYTES,
     )
     outcome: _engine.Outcome | Merged | int
     try:
@@ -80,7 +84,9 @@ def _parse(argv: Sequence[str]) -> Namespace:
     )
     parser.add_argument("url", help="http or https address")
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where the file goes")
-    parser.add_argument("--connections", metavar="N", type=_connections, help="a number, or auto (the default)")
+    parser.add_argument(
+        "--connections", metavar="N", type=_connections, help=f"1 to {_engine.MOST_CONNECTIONS}, or auto (the default)"
+    )
     parser.add_argument(
         "--hash", choices=("blake3", "xxh3", "sha256", "none"), default="blake3", help="computed while writing"
     )
@@ -117,6 +123,10 @@ def _parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--json", action="store_true", help="one line of JSON for programs")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
     options = parser.parse_args(list(argv))
+    if options.output in {"-", "/dev/stdout"}:
+        parser.error(
+            "-o names a file: what is not yet complete and verified is shown to nobody, so there is no stream to give; use curl for that"
+        )
     if options.expect and options.hash == "none":
         parser.error("--expect needs a --hash to compare with")
     return options
@@ -281,7 +291,7 @@ def _connections(text: str) -> int | None:
     if text == "auto":
         return None
     number = int(text)
-    if not 1 <= number <= 256:
+    if not 1 <= number <= _engine.MOST_CONNECTIONS:
         raise ValueError(text)
     return number
 

@@ -80,6 +80,8 @@ export interface Progress {
   eta_seconds: number | null;
   attempt: number;
   seq: number;
+  /** Why it does not go on just now. */
+  waiting_for: { reason: string; message: string } | null;
   /** A recording of something on air: it has no total, and ends when its user says so. */
   is_live: boolean;
   error: TaskError | null;

@@ -14,6 +14,12 @@ const PHASES: Record<Phase, string> = {
   paused: "Paused",
 };
 
+/** What is being waited for, as a sentence begins; nothing when it goes on. */
+export function waitingWords(row: { phase: Phase; waiting_for: { message: string } | null }): string | null {
+  if (!row.waiting_for || row.phase === "paused" || row.phase === "completed" || row.phase === "failed" || row.phase === "cancelled") return null;
+  return `Waiting: ${row.waiting_for.message}`;
+}
+
 export function phaseWords(phase: Phase, status?: Status, isLive = false): string {
   if (isLive && phase === "downloading") return "Recording live";
   return status === "retry" ? "Will try again in a moment" : PHASES[phase];
