@@ -121,7 +121,9 @@ def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> _engine.Outco
         return playlist.fetch(engine, wishes)
     except playlist.NotFetched as error:
         _say(options, error.code, str(error))
-        return {"invalid_request": EXIT_REFUSED, "target_exists": EXIT_DISK}.get(error.code, EXIT_FAILED)
+        return {"invalid_request": EXIT_REFUSED, "target_exists": EXIT_DISK, "disk_full": EXIT_DISK}.get(
+            error.code, EXIT_FAILED
+        )
 
 
 def _request(options: Namespace, output: str, stream: int | None = None) -> _engine.Request:

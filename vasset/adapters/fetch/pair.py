@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from vasset import _engine
-from vasset.adapters.fetch.merge import CannotMerge, TargetTaken, merge
+from vasset.adapters.fetch.merge import CannotMerge, DiskRefused, TargetTaken, merge
 from vasset.adapters.fetch.playlist import NotFetched, Wishes
 
 
@@ -48,6 +48,9 @@ def fetch_pair(engine: _engine.Engine, wishes: Wishes, picture: int, sound: int)
         raise NotFetched("target_exists", str(error)) from error
     except CannotMerge as error:
         place = f"the picture is complete in {paths[picture]} and the sound in {paths[sound]}"
+        if isinstance(error, DiskRefused):
+            words = f"{error}: {place}; make room, and the same command merges them"
+            raise NotFetched("disk_full", words) from error
         raise NotFetched("not_merged", f"{error}: {place}; with ffmpeg the same command merges them") from error
     output = Path(wishes.output)
     return Merged(
