@@ -186,7 +186,7 @@ class Request:
         *,
         headers: Mapping[str, str] | None = None,
         cookies: str | None = None,
-        kind: Literal["file", "hls", "dash", "fragments"] = "file",
+        kind: Literal["file", "media", "hls", "dash", "fragments"] = "file",
         fragments: Sequence[Fragment] = ...,
         expected_size: int | None = None,
         expected_digest: tuple[HashName, str] | None = None,
@@ -204,6 +204,8 @@ class Request:
         retries: int = 8,
         max_redirects: int = 10,
         stream: int | None = None,
+        representation: str | None = None,
+        skip_missing: int = 0,
         http2: bool = True,
         durable: bool = True,
     ) -> Self: ...
@@ -272,6 +274,7 @@ class Outcome:
     etag: str | None
     content_type: str | None
     final_url: str
+    missing_fragments: int
     durability: Durability
     """``unknown``: the file is there and complete, and the disk failed to confirm its name; it may be gone after a power cut."""
 

@@ -148,6 +148,7 @@ pub struct PyOutcome {
     etag: Option<String>,
     content_type: Option<String>,
     final_url: String,
+    missing_fragments: u32,
     durability: &'static str,
 }
 
@@ -165,6 +166,7 @@ impl PyOutcome {
             etag: outcome.etag,
             content_type: outcome.content_type,
             final_url: outcome.final_url,
+            missing_fragments: outcome.missing_fragments,
             durability: outcome.durability.name(),
         })
     }
