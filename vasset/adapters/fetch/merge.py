@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING
 from vasset.adapters.extract.complaints import complain_of_disk, last_words
 from vasset.adapters.extract.programs import install_programs
 from vasset.adapters.extract.proof import NotProved, prove
+from vasset.adapters.extract.splice import CannotSplice, straighten
+from vasset.adapters.fetch.name import give_name, sync
 
 if TYPE_CHECKING:
     from vasset import _engine
@@ -28,10 +29,6 @@ class DiskRefused(CannotMerge):
     """The disk has no room for the merged file, or fails; the two files stay."""
 
 
-class TargetTaken(Exception):
-    """The target appeared meanwhile; it is not replaced."""
-
-
 def merge(picture: Path, sound: Path, target: Path, *, check: Callable[[Path], None]) -> _engine.Durability:
     """Copy both streams into ``target``, which appears only complete and after ``check`` agreed, and remove the two files.
 
@@ -45,12 +42,15 @@ def merge(picture: Path, sound: Path, target: Path, *, check: Callable[[Path], N
             raise CannotMerge("ffmpeg is not installed")
         unfinished.unlink(missing_ok=True)
         try:
+            straighten(programs.folder / "ffmpeg", [picture.absolute(), sound.absolute()], folder=target.parent)
             _copy(
                 programs.folder / "ffmpeg", picture, sound, unfinished, FORMATS.get(target.suffix.lower(), "matroska")
             )
             prove(programs.folder / "ffmpeg", unfinished, [picture.absolute(), sound.absolute()], folder=target.parent)
             check(unfinished)
-            _sync(unfinished)
+            sync(unfinished)
+        except CannotSplice as error:
+            raise CannotMerge(str(error)) from error
         except NotProved as error:
             unfinished.unlink(missing_ok=True)
             raise CannotMerge(f"what ffmpeg made is not whole: {error}") from error
@@ -60,7 +60,12 @@ def merge(picture: Path, sound: Path, target: Path, *, check: Callable[[Path], N
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-    durability = _publish(unfinished, target)
+    try:
+        durability = give_name(unfinished, target)
+    except OSError as error:
+        raise CannotMerge(f"{target} cannot get its name ({error.strerror})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
     picture.unlink()
     sound.unlink()
     return durability
@@ -80,28 +85,3 @@ def _copy(ffmpeg: Path, picture: Path, sound: Path, made: Path, container: str) 
     complain_of_disk(said)
     if done.returncode != 0:
         raise CannotMerge(f"ffmpeg refused ({last_words(said) or f'exit code {done.returncode}'})")
-
-
-def _publish(unfinished: Path, target: Path) -> _engine.Durability:
-    try:
-        # Unlike a rename, a link never replaces.
-        os.link(unfinished, target)
-    except FileExistsError:
-        raise TargetTaken(f"{target} exists and is never replaced; move it away or choose another name") from None
-    except OSError as error:
-        raise CannotMerge(f"{target} cannot get its name ({error.strerror})") from error
-    finally:
-        unfinished.unlink()
-    try:
-        _sync(target.parent)
-    except OSError:
-        return "unknown"
-    return "synced"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
