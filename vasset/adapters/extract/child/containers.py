@@ -16,13 +16,13 @@ WEBM = frozenset({"vp8", "vp9", "av1", "opus", "vorbis"})
 # Sound alone, by its codec; what is not here stays as it came, or goes into Matroska.
 SOUND_FILES = {
     "aac": "m4a", "alac": "m4a", "mp3": "mp3", "opus": "opus", "vorbis": "ogg", "flac": "flac",
-    "ac3": "ac3", "eac3": "eac3", "pcm_s16le": "wav", "pcm_s24le": "wav", "pcm_f32le": "wav", "pcm_u8": "wav",
+    "ac3": "ac3", "eac3": "eac3", "mp2": "mp2", "pcm_s16le": "wav", "pcm_s24le": "wav", "pcm_f32le": "wav", "pcm_u8": "wav",
 }  # fmt: skip
 # What an audio container is made of without an encoder; anything else is encoded.
 COPIED_INTO = {"m4a": {"aac", "alac"}, "mp3": {"mp3"}, "opus": {"opus"}, "flac": {"flac"}}
 MUXERS = {
     "mp4": "mp4", "mkv": "matroska", "mka": "matroska", "webm": "webm", "m4a": "ipod", "mp3": "mp3", "opus": "opus", "ogg": "ogg",
-    "flac": "flac", "wav": "wav", "ac3": "ac3", "eac3": "eac3",
+    "flac": "flac", "wav": "wav", "ac3": "ac3", "eac3": "eac3", "mp2": "mp2",
 }  # fmt: skip
 
 

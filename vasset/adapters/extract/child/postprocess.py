@@ -134,7 +134,13 @@ class _Run:
 
     def _extras(self, ext: str) -> Extras:
         options = base_options(self._job, self._settings) | checked(
-            {"hls_prefer_native": True, "fragment_retries": 2, "concurrent_fragment_downloads": 4, "overwrites": True}
+            {
+                "hls_prefer_native": True,
+                "fragment_retries": 2,
+                "skip_unavailable_fragments": False,
+                "concurrent_fragment_downloads": 4,
+                "overwrites": True,
+            }
         )
         cover: Path | None = None
         size: tuple[int, int] | None = None

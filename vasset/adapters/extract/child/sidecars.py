@@ -97,7 +97,8 @@ def _joined(downloader: GuardedDownloader, track: dict[str, Any], playlist: byte
         succeeded, _ = downloader.dl(str(pieces), {**track, "protocol": "m3u8_native", "ext": "vtt"}, subtitle=True)
     finally:
         downloader.fetches = False
-    if not succeeded or pieces.stat().st_size > MAX_SUBTITLE_BYTES:
+    # yt-dlp answers None for joined WebVTT; a piece that is missing it raises.
+    if succeeded is False or pieces.stat().st_size > MAX_SUBTITLE_BYTES:
         raise Unusable("their pieces could not be fetched")
     return pieces.read_bytes()
 
