@@ -93,7 +93,7 @@ def test_a_clock_that_begins_anew_is_noticed() -> None:
     ],
 )
 def test_what_ffmpeg_says_of_the_disk_is_heard(line: str) -> None:
-    with pytest.raises(OSError, match="left|quota|large|error"):
+    with pytest.raises(OSError, match=r"left|quota|large|error"):
         complain_of_disk(f"frame= 1\n{line}\nvideo:1kB")
 
 

@@ -21,9 +21,10 @@ from vasset.adapters.extract.complaints import last_words
 FRAMES = 2.0  # how far a copy may be from its source
 ROUNDING_SECONDS = 0.05  # Matroska counts milliseconds, MPEG-TS 90 kHz, MP4 its own
 ENCODER_SECONDS = 0.25  # what an audio encoder adds before and after
+RECORDING_SECONDS = 5.0  # what was on air has gaps, and a copy may close one of them
 CLOCK_SECONDS = 1.0  # packets that play this much longer than their clock says: the clock begins anew in between
 PROVING_SECONDS = 3_600
-MAPPED = re.compile(r"\s*Stream #(\d+):\d+ -> #0:(\d+) ")
+MAPPED = re.compile(r"\s*Stream #(\d+):(\d+) -> #0:(\d+) ")
 LINES_KEPT = 1_000
 LINE_LENGTH = 500
 # Pictures that are not covers, and sounds; each only where there is one.
@@ -36,7 +37,10 @@ class NotProved(Exception):
 
 @dataclass(slots=True)
 class Track:
-    """One stream as its packets tell. ``played`` is the sum of their durations, ``length`` what the clock says."""
+    """One stream as its packets tell. ``played`` is the sum of their durations, ``length`` what the clock says.
+
+    ``index`` is its number in its file.
+    """
 
     kind: str = "data"
     codec: str = "unknown"
@@ -44,6 +48,7 @@ class Track:
     start: float = 0.0
     end: float = 0.0
     played: float = 0.0
+    index: int = 0
     time_base: Fraction = field(default=Fraction(1, 1000), repr=False)
 
     @property
@@ -99,16 +104,26 @@ def prove(
     seconds: float | None = None,
     seconds_tolerance: float = 1.0,
     is_converted: bool = False,
+    is_recording: bool = False,
+    chosen: Iterable[tuple[int, int]] | None = None,
 ) -> list[Track]:
     """The tracks of ``made``. Raises :class:`NotProved`.
 
     Of every kind in ``kinds`` that the sources have, ``made`` has a track, and each of its tracks ends where the track it was
-    made of ends. ``seconds`` is what a playlist says besides; ``is_converted`` allows for an encoder's padding.
+    made of ends. ``seconds`` is what a playlist says besides; ``is_converted`` allows for an encoder's padding, ``is_recording`` for
+    the gaps and clocks of what was on air. ``chosen`` names the tracks that were taken, by file and number; all, if it is None.
     """
     if not made.is_file() or made.stat().st_size == 0:
         raise NotProved("there is no file")
     result, *originals = measure(ffmpeg, [made, *sources], folder=folder)
-    compare(result, [track for tracks in originals for track in tracks], kinds=kinds, is_converted=is_converted)
+    taken = None if chosen is None else set(chosen)
+    wanted = [
+        track
+        for number, tracks in enumerate(originals)
+        for track in tracks
+        if taken is None or (number, track.index) in taken
+    ]
+    compare(result, wanted, kinds=kinds, is_converted=is_converted, is_recording=is_recording)
     if seconds is not None:
         lasts = max((track.length for track in result), default=0.0)
         if abs(lasts - seconds) > seconds_tolerance:
@@ -122,11 +137,12 @@ def compare(
     *,
     kinds: Iterable[str] = ("video", "audio"),
     is_converted: bool = False,
+    is_recording: bool = False,
 ) -> None:
     """Pure part of :func:`prove`."""
     if not any(track.packets for track in made):
         raise NotProved("there is neither a picture nor a sound in it")
-    for track in made:
+    for track in made if not is_recording else ():
         if track.played > track.length + CLOCK_SECONDS + track.frame * FRAMES:
             raise NotProved(
                 f"the clock of its {_noun(track.kind)} begins anew: {track.played:.1f} s of it play in {track.length:.1f} s"
@@ -138,6 +154,7 @@ def compare(
             raise NotProved(f"its {_noun(kind)} is missing")
         for source, copy in zip(wanted, found, strict=False):
             allowed = FRAMES * max(source.frame, copy.frame) + ROUNDING_SECONDS + ENCODER_SECONDS * is_converted
+            allowed += RECORDING_SECONDS * is_recording
             if abs(source.length - copy.length) > allowed:
                 raise NotProved(f"its {_noun(kind)} plays {copy.length:.2f} s of {source.length:.2f} s")
 
@@ -200,6 +217,7 @@ def _head(tracks: dict[int, Track], line: str) -> None:
 def _by_file(tracks: dict[int, Track], said: str, count: int) -> list[list[Track]]:
     files: list[list[Track]] = [[] for _ in range(count)]
     for line in said.splitlines():
-        if (found := MAPPED.match(line)) and int(found[2]) in tracks:
-            files[int(found[1])].append(tracks[int(found[2])])
+        if (found := MAPPED.match(line)) and (track := tracks.get(int(found[3]))) is not None:
+            track.index = int(found[2])
+            files[int(found[1])].append(track)
     return files

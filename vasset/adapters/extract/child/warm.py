@@ -28,9 +28,11 @@ def _prepare(settings: dict[str, Any]) -> None:
 
     A page of an unknown site runs all of it, 1.7 s of one core in a child that finds it missing; here it costs 30 MB once.
     """
+    from vasset.adapters.extract.child import default_sound
     from vasset.adapters.extract.child.downloader import GuardedDownloader
     from vasset.adapters.extract.child.options import base_options
 
+    default_sound.heed()
     with GuardedDownloader(base_options({"proxy": "http://127.0.0.1:9"}, settings)) as downloader:
         for extractor in downloader._ies.values():
             with contextlib.suppress(Exception):  # a broken site breaks its own downloads only
