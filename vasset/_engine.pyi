@@ -219,7 +219,7 @@ class Request:
         *,
         headers: Mapping[str, str] | None = None,
         cookies: str | Sequence[Cookie] | None = None,
-        kind: Literal["file", "hls", "dash", "fragments"] = "file",
+        kind: Literal["file", "media", "hls", "dash", "fragments"] = "file",
         fragments: Sequence[Fragment] = ...,
         expected_size: int | None = None,
         expected_digest: tuple[HashName, str] | None = None,
@@ -239,6 +239,8 @@ class Request:
         trust_length: bool = False,
         max_redirects: int = 20,
         stream: int | None = None,
+        representation: str | None = None,
+        skip_missing: int = 0,
         http2: bool = True,
         durable: bool = True,
     ) -> Self: ...
@@ -314,6 +316,7 @@ class Outcome:
     etag: str | None
     content_type: str | None
     final_url: str
+    missing_fragments: int
     durability: Durability
     remarks: list[Remark]
     """`end_unannounced`: only the end of a TLS connection ended the body, without `close_notify`, so that a cut would look the

@@ -78,6 +78,8 @@ pub struct Outcome {
     pub content_type: Option<String>,
     /// Where the bytes came from, after redirects.
     pub final_url: String,
+    /// Fragments the origin did not have and the caller could do without.
+    pub missing_fragments: u32,
     /// Whether it would survive a power cut.
     pub durability: Durability,
     /// What else there is to know about the file.
@@ -97,6 +99,9 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let (size, digests) = job.fetch_until_done().await?;
     context.progress.set_state(State::Verifying);
     job.verify(size, &digests)?;
+    if request.is_media {
+        crate::fragments::refuse_a_playlist(&job.part, &job.spec.url)?;
+    }
     let facts = job.facts.take().unwrap_or_else(|| Facts::unasked(&job.spec.url));
     if let Some(found) = page_instead_of_media(&job.part, size, facts.content_type.as_deref()) {
         job.discard()?;
@@ -113,6 +118,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         etag: facts.etag,
         content_type: facts.content_type,
         final_url: facts.final_url,
+        missing_fragments: 0,
         durability: Durability::NotAsked,
         remarks: context.progress.remarks(),
     };

@@ -55,6 +55,12 @@ pub enum Error {
     /// Recognised, and not something this engine does.
     #[error("{0} is not supported by the engine")]
     Unsupported(String),
+    /// A playlist came where media was asked for.
+    #[error("{url} is a playlist, not a media file; join it instead")]
+    Playlist {
+        /// Shown form of the URL.
+        url: String,
+    },
     /// The egress policy refuses the place; the guard's own words.
     #[error("{0}")]
     EgressDenied(String),
@@ -198,6 +204,7 @@ impl Error {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
             Self::Unsupported(_) => "unsupported",
+            Self::Playlist { .. } => "playlist",
             Self::EgressDenied(_) => "egress_denied",
             Self::HttpStatus { .. } => "http_status",
             Self::UrlExpired { .. } => "url_expired",

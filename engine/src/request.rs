@@ -109,6 +109,11 @@ pub struct Request {
     pub max_redirects: u32,
     /// Which stream of a playlist that offers several.
     pub selection: Selection,
+    /// How many fragments of a playlist the file may lack when the origin does not have them.
+    pub skip_missing: u32,
+    /// Whether a single resource must be media: a playlist in its place is [`Error::Unsupported`], for whoever asked to
+    /// join it instead.
+    pub is_media: bool,
     /// Whether fragments may come by HTTP/2 where the origin offers it.
     pub http2: bool,
     /// fsync before and after publishing.
@@ -142,6 +147,8 @@ impl Request {
             trust_length: false,
             max_redirects: crate::net::MOST_REDIRECTS,
             selection: Selection::default(),
+            skip_missing: 0,
+            is_media: false,
             http2: true,
             durable: true,
         }

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vasset.config import Settings
 from vasset.domain.download import Phase
@@ -93,6 +93,8 @@ async def _interruptible(
     if as_json:
         sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
     else:
+        for remark in result["remarks"]:
+            sys.stderr.write(f"Note: {remark}.\n")
         sys.stdout.write(f"{result['path']}\n")
     return 0
 
@@ -104,7 +106,7 @@ class _Running:
         self.acquisition: Acquisition | None = None
         self._asked = False
 
-    def stop(self, work: asyncio.Future[dict[str, object]]) -> None:
+    def stop(self, work: asyncio.Future[dict[str, Any]]) -> None:
         if self.acquisition is None or not self.acquisition.is_recording or self._asked:
             work.cancel()
             return
@@ -122,7 +124,7 @@ async def _get(
     display: Display,
     running: _Running,
     with_subtitles: bool,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     from vasset.bootstrap.media_tools import open_media_tools
     from vasset.domain.ports import ExtractionRequest
     from vasset.usecases.acquire_media import Acquisition
@@ -172,6 +174,7 @@ async def _get(
         "title": media.title,
         "duration": media.duration_seconds,
         "seconds": round(time.monotonic() - started, 3),
+        "remarks": list(media.remarks),
     }
 
 

@@ -45,13 +45,14 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AcquiredMedia:
-    """The finished file, still in the workspace."""
+    """The finished file, still in the workspace; ``remarks`` as in ``ProcessedMedia``."""
 
     path: Path
     ext: str
     digest: tuple[str, str]
     title: str
     duration_seconds: float | None
+    remarks: tuple[str, ...] = ()
 
 
 class Acquisition:
@@ -238,9 +239,8 @@ class Acquisition:
         self._on_phase(Phase.FINALIZING)
         path = _inside(self._request.workspace, processed)
         digest = _unchanged_digest(path, before, fetched) or await self._fetcher.digest(path)
-        return AcquiredMedia(
-            path, processed.ext, digest, extraction.title, processed.duration_seconds or extraction.duration_seconds
-        )
+        duration = processed.duration_seconds or extraction.duration_seconds
+        return AcquiredMedia(path, processed.ext, digest, extraction.title, duration, tuple(processed.remarks))
 
 
 def expected_bytes(extraction: Extraction) -> int:

@@ -65,7 +65,7 @@ pub fn exception(python: Python<'_>, error: &Error) -> PyErr {
     let text = error.to_string();
     let raised = match error {
         Error::InvalidRequest(_) => InvalidRequest::new_err(text),
-        Error::Unsupported(_) => Unsupported::new_err(text),
+        Error::Unsupported(_) | Error::Playlist { .. } => Unsupported::new_err(text),
         Error::EgressDenied(_) => EgressDenied::new_err(text),
         Error::HttpStatus { .. } => HttpStatus::new_err(text),
         Error::UrlExpired { .. } => UrlExpired::new_err(text),

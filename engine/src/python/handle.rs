@@ -155,6 +155,7 @@ pub struct PyOutcome {
     etag: Option<String>,
     content_type: Option<String>,
     final_url: String,
+    missing_fragments: u32,
     durability: &'static str,
     remarks: Vec<&'static str>,
 }
@@ -173,6 +174,7 @@ impl PyOutcome {
             etag: outcome.etag,
             content_type: outcome.content_type,
             final_url: outcome.final_url,
+            missing_fragments: outcome.missing_fragments,
             durability: outcome.durability.name(),
             remarks: outcome.remarks.into_iter().map(Remark::name).collect(),
         })

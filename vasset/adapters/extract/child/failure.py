@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -62,6 +63,15 @@ WORDS = {
 }
 
 
+DISK_WORDS = {
+    errno.ENOSPC: "The disk filled up while the file was being put together.",
+    errno.EDQUOT: "The disk filled up while the file was being put together: its quota is used up.",
+    errno.EFBIG: "The file became larger than a file may be here.",
+    errno.EROFS: "The disk became read-only while the file was being put together.",
+    errno.EIO: "The disk failed while the file was being put together.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """``error`` names the domain class: extraction, unsupported, format, egress, postprocess, disk_full, url."""
@@ -103,8 +113,8 @@ def classify(error: BaseException) -> Failure:
     if any(is_refused(cause) for cause in chain):
         return Failure("egress", "The page leads to an address that is not on the public internet; it was not opened.")
     for cause in chain:
-        if isinstance(cause, OSError) and cause.errno in {28, 122}:
-            return Failure("disk_full", "The disk filled up while the file was being put together.", retryable=True)
+        if isinstance(cause, OSError) and cause.errno in DISK_WORDS:
+            return Failure("disk_full", DISK_WORDS[cause.errno], retryable=True)
         if isinstance(cause, MemoryError):
             return Failure("extraction", "Reading the page took more memory than one page may take.", "crashed", True)
     return _by_type(chain) or _by_words(chain) or Failure("extraction", "The site's page could not be read.")
