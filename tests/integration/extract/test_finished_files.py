@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,7 +154,7 @@ async def test_the_default_form_takes_every_ordinary_file(
     url = site.url("file", address=quote(hostile.url(f"/{name}")), ext=name.split(".")[1])
     media = await finished(extractor, url, workspace)
     assert media.ext == ext
-    assert codecs(media.path) == codecs(str(tmp_path / name))
+    assert sorted(codecs(media.path)) == sorted(codecs(str(tmp_path / name)))
     assert bool(media.remarks) == (ext != "mp4")
 
 
@@ -174,7 +175,7 @@ async def test_subtitles_and_fonts_of_matroska_do_not_cost_the_mp4(
     (tmp_path / "s.srt").write_text(SRT)
     (tmp_path / "font.ttf").write_bytes(bytes(500))
     attached = ["-attach", "font.ttf", "-metadata:s:t", "mimetype=application/x-truetype-font"]
-    body = ffmpeg(tmp_path, *PICTURE, *TONE, "-i", "s.srt", *H264, "-c:s", "srt", *attached, "anime.mkv")
+    body = ffmpeg(tmp_path, *PICTURE, *TONE, "-i", "s.srt", *H264, "-c:a", "aac", "-c:s", "srt", *attached, "anime.mkv")
     hostile.routes["/anime.mkv"] = sending(body)
     url = site.url("file", address=quote(hostile.url("/anime.mkv")), ext="mkv")
     media = await finished(extractor, url, workspace)
@@ -241,7 +242,7 @@ async def test_subtitles_in_pieces_are_joined(
     assert media.remarks == ()
     text = ffmpeg(workspace, "-i", media.path, "-map", "0:s:0", "out.srt").decode()
     assert "One" in text
-    assert "00:00:03,000 --> 00:00:05,000\nTwo" in text
+    assert re.search(r"00:00:03,0\d\d --> 00:00:05,0\d\d\nTwo", text)
 
 
 async def test_subtitles_of_an_old_windows_are_read(
@@ -285,7 +286,8 @@ async def test_the_playlists_own_sound_is_chosen(
     )
     main = f'#EXTM3U\n{sounds}#EXT-X-STREAM-INF:BANDWIDTH=800000,RESOLUTION=64x64,CODECS="avc1.42c01e,mp4a.40.2",AUDIO="a"\nv.m3u8\n'
     hostile.routes["/names.m3u8"] = sending(main.encode())
-    extraction = await extractor.extract(request(site.url("hls", name="", media=hostile.url("/names.m3u8")), workspace))
+    url = f"http://{site.origin.address}/vasset-test/hls?media={hostile.url('/')}&name=names.m3u8"
+    extraction = await extractor.extract(request(url, workspace))
     assert [stream.url for stream in extraction.streams] == [hostile.url("/v.m3u8"), hostile.url("/0.m3u8")]
 
 
