@@ -9,7 +9,7 @@ from typing import Any
 
 from vasset.adapters.extract.child.describe import ITEM_MARK, PLAYLISTS
 from vasset.adapters.extract.child.downloader import GuardedDownloader
-from vasset.adapters.extract.child.failure import Failure, JobFailed, of_kind
+from vasset.adapters.extract.child.failure import JobFailed, of_kind
 from vasset.adapters.extract.child.formats import UNFETCHABLE, Choice, choose, while_live
 from vasset.adapters.extract.child.job import Emit
 from vasset.adapters.extract.child.live_status import is_live, read_page
@@ -81,7 +81,7 @@ def _chosen_while_live(downloader: GuardedDownloader, info: dict[str, Any], choi
     selector = downloader.build_format_selector(while_live(choice))
     chosen = downloader._select_formats(list(info.get("formats") or ()), selector)
     if not chosen:
-        raise JobFailed(Failure("format", "The site streams this in a way that cannot be recorded here."))
+        raise JobFailed(of_kind("unavailable_format", "The site streams this in a way that cannot be recorded here."))
     best = dict(chosen[-1])
     return {**best, "requested_downloads": [best], "requested_formats": best.get("requested_formats")}
 
@@ -99,7 +99,7 @@ def _one_video(downloader: GuardedDownloader, info: Any) -> dict[str, Any]:
         return info
     entries = [entry for entry in info.get("entries") or () if isinstance(entry, dict)]
     if downloader.params["extract_flat"] is not False and info.get("playlist_count") != 1:
-        raise JobFailed(Failure("unsupported", "This address is a playlist; parse it and download its entries."))
+        raise JobFailed(of_kind("unsupported_site", "This address is a playlist; parse it and download its entries."))
     if not entries:
         raise JobFailed(of_kind("removed"))
     if str(entries[0].get("_type")).startswith("url"):
@@ -115,11 +115,11 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     odd = next((str(form["protocol"]) for form in formats if UNFETCHABLE.match(str(form.get("protocol")))), None)
     if odd is not None:
         raise JobFailed(
-            Failure("unsupported", f"The site sends this over {odd[:20]} only, which cannot be fetched here.")
+            of_kind("unsupported_site", f"The site sends this over {odd[:20]} only, which cannot be fetched here.")
         )
     merged = len(formats) > 1
     if choice.target == "webm" and (info.get("ext") != "webm" or any(form["ext"] != "webm" for form in formats)):
-        raise JobFailed(Failure("format", "The site has no WebM version of this video; choose mp4 or mkv."))
+        raise JobFailed(of_kind("unavailable_format", "The site has no WebM version of this video; choose mp4 or mkv."))
     broadcast = is_live(info)
     streams = [
         stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
