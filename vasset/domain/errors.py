@@ -219,7 +219,7 @@ class ExtractionFailed(TaskError):
     reason = "extraction_failed"
 
     def __init__(self, message: str | None = None, *, kind: str = "other", retryable: bool = False) -> None:
-        """``kind``: ``private login_required geo_blocked removed drm live upcoming bot_check rate_limited timeout server_error unreachable crashed other``."""
+        """``kind`` is a name of ``domain/faults.py``."""
         super().__init__(message, retryable=retryable)
         self.kind = kind
 

@@ -203,6 +203,7 @@ _TABLE = (
     Kind("disk_pressure", Fault.US, "The server's disk is nearly full.", FREE_SPACE, retry=Retry.SOON),
     Kind("task_timed_out", Fault.SITE, "Nothing arrived for too long.", "Retry goes on where the bytes stopped, or choose a smaller quality.", retry=Retry.SOON),
     Kind("crashed", Fault.US, "Reading the page crashed; it is tried again.", "If it stays, tell the administrator: the log has the details.", retry=Retry.SOON),
+    Kind("worker_lost", Fault.US, "Every worker that tried this download ended in the middle of it.", "Tell the administrator: the log has the details."),
     Kind("task_failed", Fault.US, "The download failed.", "Try it again."),
     Kind("unavailable", Fault.US, "A part of the service is not available.", "Try again in a moment.", retry=Retry.SOON),
     Kind("internal", Fault.US, "Something broke on the server.", "Try again; if it stays, tell the administrator: the log has the details.", retry=Retry.SOON),

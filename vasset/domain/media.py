@@ -119,6 +119,11 @@ class Stream:
     fragments: Sequence[Fragment] = ()
     size_bytes: int | None = None
     max_range_bytes: int | None = None
+    # Unix time before which the site refuses it: the length of an advertisement nobody watches here.
+    available_at: float | None = None
+    # What makes it the same stream when the site numbers its formats anew.
+    codecs: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class ProgressFrame:
     title: str | None = None
     error: Mapping[str, Any] | None = None
     is_live: bool = False  # a recording: it ends when its user says so, and has no total
+    waiting_for: str | None = None  # in words, while the work stands still for something
 
     @property
     def is_terminal(self) -> bool:

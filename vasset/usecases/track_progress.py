@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from vasset.domain.download import Phase, Task, TaskFailure, TaskStatus
+from vasset.domain.faults import kind_named
 from vasset.domain.ports import TransferSnapshot
 from vasset.domain.progress import SEQ_PER_FENCE, ProgressFrame
 
@@ -24,11 +26,24 @@ WAITING_OF_FENCE = SEQ_PER_FENCE - 2
 LAST_TICK_OF_FENCE = SEQ_PER_FENCE - 3
 
 
-def describe_failure(failure: TaskFailure | None) -> dict[str, object] | None:
-    """The ``error`` object of frames and of the API."""
+def describe_failure(failure: TaskFailure | None, retry_at: datetime | None = None) -> dict[str, object] | None:
+    """The ``error`` object of frames and of the API. ``retry_at`` is when it is tried again by itself, if it is."""
     if failure is None:
         return None
-    return {"reason": failure.reason, "message": failure.message, "retryable": failure.retryable}
+    kind = kind_named(failure.kind, failure.reason)
+    return {
+        "reason": failure.reason,
+        "kind": kind.name,
+        "fault": kind.fault.value,
+        "message": failure.message,
+        "action": kind.action,
+        "retryable": failure.retryable,
+        "retry_at": None if retry_at is None else retry_at.isoformat(),
+    }
+
+
+def retry_moment(task: Task) -> datetime | None:
+    return task.not_before if task.status is TaskStatus.RETRY else None
 
 
 def frame_of(task: Task) -> ProgressFrame:
@@ -55,7 +70,7 @@ def frame_of(task: Task) -> ProgressFrame:
         attempt=max(1, task.attempt),
         history_id=task.history_id,
         title=task.title,
-        error=describe_failure(task.failure),
+        error=describe_failure(task.failure, retry_moment(task)),
         is_live=task.is_live,
     )
 
@@ -76,6 +91,7 @@ class ProgressTracker:
     title: str | None = None
     estimated_bytes: int | None = None
     is_live: bool = False
+    waiting_for: str | None = None
     _downloaded: int = 0
     _total: int | None = None
     _total_is_estimate: bool = False
@@ -112,17 +128,24 @@ class ProgressTracker:
         return frame
 
     def ending(
-        self, now: float, phase: Phase, failure: TaskFailure | None = None, *, size_bytes: int | None = None
+        self,
+        now: float,
+        phase: Phase,
+        failure: TaskFailure | None = None,
+        *,
+        size_bytes: int | None = None,
+        retry_at: datetime | None = None,
     ) -> ProgressFrame:
         """The last frame of this execution, whatever was reported before; ``size_bytes`` is the finished file's."""
         self.enter(phase)
+        self.waiting_for = None
         if phase is Phase.COMPLETED:
             self._percent = 100.0
             self._total = self._downloaded = self._downloaded if size_bytes is None else size_bytes
             self._total_is_estimate = False
         frame = self._frame(now)
         place = LAST_OF_FENCE if frame.is_terminal else WAITING_OF_FENCE
-        return replace(frame, seq=self.fence * SEQ_PER_FENCE + place, error=describe_failure(failure))
+        return replace(frame, seq=self.fence * SEQ_PER_FENCE + place, error=describe_failure(failure, retry_at))
 
     @property
     def downloaded_bytes(self) -> int:
@@ -147,4 +170,5 @@ class ProgressTracker:
             history_id=self.task.history_id,
             title=self.title or self.task.title,
             is_live=self.is_live,
+            waiting_for=self.waiting_for,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from re import _parser as regex
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from tests.support.refusals import Refusal, refusals
 from vasset.domain import errors
 from vasset.domain.faults import KINDS, MAX_TEXT, Fault, Retry, kind_named, kind_of, kind_of_words
 
+regex: Any = import_module("re._parser")
 ALL = refusals()
 WIDEST_GAP = 200
 

@@ -26,6 +26,7 @@ PAGE_BYTES = 256 * 2**20
 SIDECAR_BYTES = 64 * 2**20
 RECORDED_SHARE = 0.9  # the file that is made of a recording has to fit the same bound
 ENDING_SECONDS = 120.0  # a recording ends itself; this is for one that does not
+KNOWN_BY = ("format_id", "file_name", "url", "size_bytes", "codecs", "language")
 PHASES = {"merging": Phase.MERGING, "postprocessing": Phase.POSTPROCESSING}
 
 
@@ -76,6 +77,7 @@ class ChildExtractor:
             raise InvalidInput("choose best, audio, a height like 1080p, or a format id that /parse lists")
         job = {"verb": "extract", "quality": request.quality, "container": request.container.value, **_shared(request)}
         job["subtitles"] = request.with_subtitles
+        job["again"] = [{name: getattr(stream, name) for name in KNOWN_BY} for stream in request.again]
         message = await self._run(job, "page", request.timeout_seconds, PAGE_BYTES, request.proxy)
         extraction = answers.result(message, partial(answers.extraction, version=self.version))
         if extraction.finished_ext is None and not self._has_ffmpeg:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vasset.adapters.extract.child.again import find_again
 from vasset.adapters.extract.child.describe import ITEM_MARK, PLAYLISTS
 from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.failure import JobFailed, of_kind
@@ -72,6 +73,8 @@ def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[Guarded
         info = _one_video(downloader, read_page(downloader, url))
         if info.get("has_drm"):
             raise JobFailed(of_kind("drm"))
+        if job.get("again"):
+            info |= _as_before(info, job["again"])
         if is_live(info):
             info |= _chosen_while_live(downloader, info, choice)
         return _extraction(job, downloader, info, choice)
@@ -84,6 +87,18 @@ def _chosen_while_live(downloader: GuardedDownloader, info: dict[str, Any], choi
         raise JobFailed(of_kind("unavailable_format", "The site streams this in a way that cannot be recorded here."))
     best = dict(chosen[-1])
     return {**best, "requested_downloads": [best], "requested_formats": best.get("requested_formats")}
+
+
+def _as_before(info: dict[str, Any], wanted: list[dict[str, Any]]) -> dict[str, Any]:
+    """The formats whose addresses ran out, in place of today's choice; nothing when one of them is not offered any more."""
+    found = find_again(list(info.get("formats") or ()), wanted)
+    if found is None:
+        return {}
+    return {
+        "requested_formats": found if len(found) > 1 else None,
+        "requested_downloads": found,
+        **(found[0] if len(found) == 1 else {}),
+    }
 
 
 def _item(url: str) -> tuple[str, int | None]:
