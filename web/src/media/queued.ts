@@ -33,6 +33,7 @@ export function queuedRow(accepted: Accepted, request: DownloadRequest): Row {
     attempt: 1,
     seq: 0,
     is_live: false,
+    waiting_for: null,
     error: null,
   };
 }
