@@ -203,7 +203,7 @@ class RunDownload:
             sleep=parts.sleep,
         )
         extraction = await self._acquisition.extract()
-        self._tracker.title = extraction.title
+        self._tracker.title = self.task.title or extraction.title
         self._tracker.estimated_bytes = extraction.estimated_bytes
         await self._note(extraction)
         return await self._acquisition.complete(extraction)
@@ -212,7 +212,7 @@ class RunDownload:
         await self._persist(
             lambda: self._parts.store.record_extraction(
                 self.lease,
-                title=extraction.title,
+                title=self.task.title or extraction.title,
                 duration_seconds=extraction.duration_seconds,
                 extractor_version=extraction.extractor_version,
                 total_bytes=extraction.estimated_bytes,
@@ -236,7 +236,7 @@ class RunDownload:
 
     async def _publish(self, media: AcquiredMedia) -> Task:
         file = await self._parts.storage.publish(
-            media.path, self.lease, title=media.title, ext=media.ext, digest=media.digest
+            media.path, self.lease, title=self.task.title or media.title, ext=media.ext, digest=media.digest
         )
         faultpoint.reach("K10")
         return await self._record(file, media.duration_seconds)

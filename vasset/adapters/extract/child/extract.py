@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vasset.adapters.extract.child.again import find_again
-from vasset.adapters.extract.child.describe import ITEM_MARK, PLAYLISTS
+from vasset.adapters.extract.child.describe import PLAYLISTS, page_and_item, readable, sent_title
 from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.failure import JobFailed, of_kind
 from vasset.adapters.extract.child.formats import UNFETCHABLE, Choice, choose, while_live
@@ -57,7 +58,7 @@ def extract(
 
 def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[GuardedDownloader]) -> dict[str, Any]:
     choice = choose(job["quality"], job["container"])
-    url, item = _item(job["url"])
+    url, item = page_and_item(job["url"])
     options = base_options(job, settings) | checked(
         {
             "format": choice.expression,
@@ -70,7 +71,9 @@ def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[Guarded
     if choice.target in VIDEO_TARGETS:
         options |= checked({"merge_output_format": choice.target})
     with opened(options) as downloader:
+        downloader.tolerates_entries = item is None
         info = _one_video(downloader, read_page(downloader, url))
+        info |= sent_title(downloader, info)
         if info.get("has_drm"):
             raise JobFailed(of_kind("drm"))
         if job.get("again"):
@@ -101,20 +104,16 @@ def _as_before(info: dict[str, Any], wanted: list[dict[str, Any]]) -> dict[str, 
     }
 
 
-def _item(url: str) -> tuple[str, int | None]:
-    page, mark, number = url.partition(ITEM_MARK)
-    return (page, int(number)) if mark and number.isdigit() and 0 < int(number) < 100_000 else (url, None)
-
-
 def _one_video(downloader: GuardedDownloader, info: Any) -> dict[str, Any]:
     """A playlist of one is its video; of several, the user has to choose."""
     if not isinstance(info, dict):
         raise JobFailed(of_kind("removed"))
     if info.get("_type") not in PLAYLISTS:
         return info
-    entries = [entry for entry in info.get("entries") or () if isinstance(entry, dict)]
+    listed = list(info.get("entries") or ())
     if downloader.params["extract_flat"] is not False and info.get("playlist_count") != 1:
         raise JobFailed(of_kind("unsupported_site", "This address is a playlist; parse it and download its entries."))
+    entries = [entry for entry in readable(listed) or () if isinstance(entry, dict)]
     if not entries:
         raise JobFailed(of_kind("removed"))
     if str(entries[0].get("_type")).startswith("url"):
@@ -136,6 +135,7 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     if choice.target == "webm" and (info.get("ext") != "webm" or any(form["ext"] != "webm" for form in formats)):
         raise JobFailed(of_kind("unavailable_format", "The site has no WebM version of this video; choose mp4 or mkv."))
     broadcast = is_live(info)
+    choice = _as_sound(choice, formats)
     streams = [
         stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
         for form in formats
@@ -160,6 +160,13 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     if broadcast:
         follow(Path(job["workspace"]), answer, kept)
     return answer
+
+
+def _as_sound(choice: Choice, formats: list[dict[str, Any]]) -> Choice:
+    """Where nothing has a picture, the sound as the site serves it is what there is: no film is made of a podcast."""
+    if choice.target not in VIDEO_TARGETS or any(form.get("vcodec") != "none" for form in formats):
+        return choice
+    return replace(choice, target="original", audio_only=True)
 
 
 def _finished_ext(

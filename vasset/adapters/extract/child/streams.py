@@ -22,12 +22,12 @@ def requested(info: dict[str, Any]) -> list[dict[str, Any]]:
     if several:
         return [dict(form) for form in several]
     single: dict[str, Any] = next((form for form in info.get("requested_downloads") or () if form.get("url")), {})
-    known = {key: info.get(key) for key in _FORMAT_KEYS} | {key: single[key] for key in _FORMAT_KEYS if single.get(key)}
+    known = {key: info.get(key) for key in FORMAT_KEYS} | {key: single[key] for key in FORMAT_KEYS if single.get(key)}
     # A key that is present and None is not the same to yt-dlp's downloaders as one that is missing.
     return [{key: value for key, value in known.items() if value is not None}]
 
 
-_FORMAT_KEYS = (
+FORMAT_KEYS = (
     "format_id", "url", "ext", "protocol", "http_headers", "cookies", "fragments", "fragment_base_url", "filesize", "filesize_approx",
     "tbr", "vbr", "abr", "vcodec", "acodec", "container", "manifest_url", "downloader_options", "impersonate", "hls_aes",
     "extra_param_to_segment_url", "extra_param_to_key_url", "is_dash_periods", "height", "width", "fps", "language", "available_at",
