@@ -214,7 +214,7 @@ class TaskError(VAssetError):
 
 
 class ExtractionFailed(TaskError):
-    """The site's page could not be read."""
+    """The page could not be read."""
 
     reason = "extraction_failed"
 
@@ -236,7 +236,7 @@ class TransferFailed(TaskError):
 
 
 class UrlsExpired(TransferFailed):
-    """The site's media addresses expired in mid-download; extract afresh and go on."""
+    """The site refuses its own media addresses in mid-download; ask for fresh ones and go on."""
 
     reason = "urls_expired"
 

@@ -25,6 +25,7 @@ from vasset.domain.ports import ExtractionRequest, TransferSnapshot
 PAGE_BYTES = 256 * 2**20
 SIDECAR_BYTES = 64 * 2**20
 RECORDED_SHARE = 0.9  # the file that is made of a recording has to fit the same bound
+LONGEST_TRANSFER_SECONDS = 86_400.0  # of a credential; whoever runs the task bounds it closer
 ENDING_SECONDS = 120.0  # a recording ends itself; this is for one that does not
 KNOWN_BY = ("format_id", "file_name", "url", "size_bytes", "codecs", "language")
 PHASES = {"merging": Phase.MERGING, "postprocessing": Phase.POSTPROCESSING}
@@ -94,7 +95,9 @@ class ChildExtractor:
             return
         job = {"verb": "native", "streams": names, **_shared(request)}
         seconds, limit = self._bounds.file_timeout_seconds, self._bounds.max_file_bytes
-        message = await self._run(job, "file", seconds, limit, request.proxy, _progress_to(on_progress))
+        message = await self._run(
+            job, "file", seconds, limit, request.proxy, _progress_to(on_progress), while_progressing=True
+        )
         answers.result(message, dict)
 
     async def record(
@@ -150,14 +153,19 @@ class ChildExtractor:
         max_bytes: int,
         proxy: str | None,
         on_event: Callable[[Mapping[str, Any]], None] | None = None,
+        *,
+        while_progressing: bool = False,
     ) -> Mapping[str, Any]:
         label = str(job.get("task_id") or job["verb"])
         # The credential outlives the wait for a child, the queue's length included.
-        with self._egress.way_out(
-            label, max_bytes=max_bytes, timeout_seconds=timeout_seconds + 600, upstream=proxy
-        ) as url:
+        lasts = LONGEST_TRANSFER_SECONDS if while_progressing else timeout_seconds + 600
+        with self._egress.way_out(label, max_bytes=max_bytes, timeout_seconds=lasts, upstream=proxy) as url:
             return await self._pool.run(
-                dict(job) | {"proxy": url}, lane=lane, timeout_seconds=timeout_seconds, on_event=on_event
+                dict(job) | {"proxy": url},
+                lane=lane,
+                timeout_seconds=timeout_seconds,
+                on_event=on_event,
+                while_progressing=while_progressing,
             )
 
 

@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
             outcome = _fetch_playlist(engine, options)
     except KeyboardInterrupt:
         engine.close()
-        _say(options, "interrupted", f"stopped; type the same command again to go on from {options.output}.part")
+        _say(options, "interrupted", f"stopped; {_next_time(options)}")
         return EXIT_INTERRUPTED
     except _engine.EngineError as error:
         _say(options, error.code, str(error))
@@ -64,6 +64,14 @@ def main(argv: Sequence[str]) -> int:
         return outcome
     _report(options, outcome)
     return 0
+
+
+def _next_time(options: Namespace) -> str:
+    """The engine keeps a journal beside what can be gone on from, and nothing else; ``-`` is a pipe and has no beside."""
+    part = f"{options.output}.part"
+    if options.output != "-" and all(os.path.isfile(path) for path in (part, f"{part}.j")):  # noqa: PTH113
+        return f"type the same command again to go on from {part}"
+    return "there is nothing to go on from, the same command begins anew"
 
 
 def _parse(argv: Sequence[str]) -> Namespace:

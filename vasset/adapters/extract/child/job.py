@@ -68,7 +68,7 @@ def _run(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str,
 
 
 def _verb(name: str) -> Callable[[dict[str, Any], dict[str, Any], Emit], dict[str, Any]]:
-    from vasset.adapters.extract.child import describe, extract, native, postprocess, record, selftest
+    from vasset.adapters.extract.child import describe, extract, native, postprocess, record, runtimes, selftest
 
     verbs = {
         "describe": describe.describe,
@@ -77,6 +77,7 @@ def _verb(name: str) -> Callable[[dict[str, Any], dict[str, Any], Emit], dict[st
         "record": record.record,
         "postprocess": postprocess.postprocess,
         "selftest": selftest.selftest,
+        "runtimes": runtimes.runtimes,
     }
     return verbs[name]
 
