@@ -14,6 +14,7 @@ from vasset.adapters.extract import answers
 from vasset.adapters.extract.addresses import checked_url
 from vasset.adapters.extract.child.recording import ask_to_finish
 from vasset.adapters.extract.egress import Egress
+from vasset.adapters.extract.length import length_of
 from vasset.adapters.extract.pool import ChildPool, Lane
 from vasset.adapters.extract.programs import MISSING_FFMPEG
 from vasset.adapters.extract.sniff import MEDIA, sniff
@@ -133,7 +134,9 @@ class ChildExtractor:
         if extraction.finished_ext is not None:
             path = request.workspace / extraction.streams[0].file_name
             await asyncio.to_thread(_refuse_disguised, path)
-            return ProcessedMedia(str(path), extraction.finished_ext, extraction.duration_seconds)
+            known = extraction.duration_seconds
+            seconds = known if known is not None else await asyncio.to_thread(length_of, path)
+            return ProcessedMedia(str(path), extraction.finished_ext, seconds)
 
         def on_event(event: Mapping[str, Any]) -> None:
             if event["event"] == "phase" and event["phase"] in PHASES:
