@@ -158,7 +158,7 @@ _TABLE = (
     Kind("not_live", Fault.SITE, "Nothing is being streamed at this address right now; start the download when the stream has begun.",
          "Start the download when the stream has begun.", phrases=r"not currently live|is not live|^offline|is offline"),
     Kind("client_refused", Fault.EXTRACTOR, "The site refused the way we asked for this video.", UPDATE, retry=Retry.SOON, wait_seconds=60.0,
-         phrases=r"page needs to be reloaded|Playback on other websites"),
+         phrases=r"page needs to be reloaded|Playback on other websites|not available on this app"),
     Kind("server_error", Fault.SITE, "The site answered with an error of its own.", LATER, retry=Retry.SOON,
          phrases=r"HTTP Error 5[0-9]{2}|temporarily unavailable", is_trouble=True),
     Kind("removed", Fault.SITE, "The video does not exist or was removed.", BROWSER,

@@ -69,7 +69,7 @@ async def test_an_entry_without_an_address_can_be_parsed_by_its_number(extractor
 
 async def test_every_id_that_is_listed_can_be_chosen(extractor: ChildExtractor, site: Site, workspace: Path) -> None:
     listed = (await extractor.describe(site.url("named"))).formats
-    assert len(listed) == 6
+    assert len(listed) == 8
     for form in listed:
         assert is_quality(form.id)
         (stream,) = (await extractor.extract(request(site.url("named"), workspace, quality=form.id))).streams

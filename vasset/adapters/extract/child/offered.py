@@ -42,12 +42,16 @@ def before_choice(info: dict[str, Any]) -> None:
         if not isinstance(form, dict):
             continue
         identifier = str(form.get("format_id") or "")
-        if len(identifier) > LONGEST_ID:
-            form["format_id"] = f"{identifier[:40]}-{hashlib.sha256(identifier.encode()).hexdigest()[:16]}"
+        if len(identifier) > LONGEST_ID or not identifier.isprintable():  # a joiner between letters is not
+            form["format_id"] = f"{_printable(identifier)[:40]}-{hashlib.sha256(identifier.encode()).hexdigest()[:16]}"
         if form.get("vcodec") is None and form.get("url") and not form.get("height"):
             ext = form.get("ext") or determine_ext(form["url"])
             if ext in AUDIO_EXTENSIONS:
                 form["vcodec"] = "none"
+
+
+def _printable(identifier: str) -> str:
+    return "".join(character for character in identifier if character.isprintable())
 
 
 def after_choice(info: dict[str, Any]) -> None:

@@ -63,7 +63,16 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
     def _act_named(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         """Ids as sites choose them."""
         film = self._act_progressive(url, media, query)["formats"][0]
-        names = ["高清 1080P", "qualité-élevée", 'it\'s \\ "quoted"', "(main)[0],a/b", "x" * 90, "18"]
+        names = [
+            "高清 1080P",
+            "qualité-élevée",
+            'it\'s \\ "quoted"',
+            "(main)[0],a/b",
+            "x" * 90,
+            "hls-audio-हिन्दी-0",
+            "മല\u200dയാളം",
+            "18",
+        ]
         return {"formats": [{**film, "format_id": name, "tbr": 100 + n} for n, name in enumerate(names)]}
 
     def _act_hls(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
