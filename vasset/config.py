@@ -184,7 +184,14 @@ class Settings(BaseSettings):
     tasks_per_site: int = Field(50, ge=1, description="Downloads from one site that run at a time on one worker.")
     lease_seconds: float = Field(60.0, gt=0, description="Life of a worker's lease without a heartbeat.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="Time between heartbeats; cancel reaches a task by it.")
-    task_timeout_seconds: float = Field(1_800.0, gt=0, description="Longest time one attempt may take (PRD: 30 min).")
+    task_timeout_seconds: float = Field(
+        1_800.0, gt=0, description="Longest time one attempt may go without a new byte or another step (PRD: 30 min)."
+    )
+    task_turn_seconds: float = Field(
+        21_600.0,
+        gt=0,
+        description="Longest time one attempt may take although it gets on; the next one goes on with its bytes and nothing is counted.",
+    )
     live_recordings: int = Field(4, ge=1, description="Live streams one process records at a time.")
     live_max_seconds: float = Field(
         14_400.0, gt=0, description="Longest recording of a live stream; what there is by then becomes the file."

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vasset.config import Settings
 from vasset.domain.audit import Finding
-from vasset.domain.errors import Unavailable
+from vasset.domain.errors import Unavailable, VAssetError
 
 
 def doctor(settings: Settings, fix: bool) -> int:
@@ -19,12 +19,27 @@ def doctor(settings: Settings, fix: bool) -> int:
     for finding in findings:
         word = "repaired" if finding.repaired else "note" if finding.is_note else "wrong"
         sys.stdout.write(f"{word:8} {finding.check}: {finding.message}\n")
+    _say_runtimes(settings)
     wrong = [finding for finding in findings if not (finding.repaired or finding.is_note)]
     if not wrong:
         sys.stdout.write("Rows, outbox, quota ledger and disk agree.\n")
     elif any(finding.repairable for finding in wrong):
         sys.stdout.write("Run `vasset doctor --fix` to repair what can be repaired.\n")
     return 1 if wrong else 0
+
+
+def _say_runtimes(settings: Settings) -> None:
+    """What yt-dlp can really use here. A missing one is no disagreement of records: it does not change the exit code."""
+    from vasset.adapters.extract.runtimes import examine_runtimes
+
+    try:
+        runtimes = asyncio.run(examine_runtimes(settings.ytdlp_channel_dir or settings.data_dir / "ytdlp"))
+    except VAssetError as error:
+        sys.stdout.write(f"unusable runtimes: {error.message}\n")
+        return
+    for runtime in runtimes:
+        found = "unusable" if runtime.version is None else "usable"
+        sys.stdout.write(f"{found:8} {runtime.name}: {runtime.version or runtime.problem}\n")
 
 
 async def examine(settings: Settings, *, fix: bool = False) -> Sequence[Finding]:

@@ -96,6 +96,7 @@ class Downloader:
                 lease_seconds=settings.lease_seconds,
                 heartbeat_seconds=settings.heartbeat_seconds,
                 task_timeout_seconds=settings.task_timeout_seconds,
+                task_turn_seconds=settings.task_turn_seconds,
                 extraction_timeout_seconds=settings.extraction_timeout_seconds,
                 max_file_bytes=settings.max_file_bytes,
                 live_seconds=settings.live_max_seconds,

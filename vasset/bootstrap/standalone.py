@@ -87,7 +87,7 @@ async def _interruptible(
             loop.add_signal_handler(number, running.stop, work)
         await asyncio.wait({work})
     if work.cancelled():
-        sys.stderr.write("Stopped. Run the same command again to go on where it stopped.\n")
+        sys.stderr.write(f"Stopped. {_next_time(running.workspace)}\n")
         return EXIT_INTERRUPTED
     result = work.result()
     if as_json:
@@ -99,11 +99,18 @@ async def _interruptible(
     return 0
 
 
+def _next_time(workspace: Path | None) -> str:
+    """Whether there is anything to go on from: a page that was still being read leaves nothing."""
+    kept = workspace is not None and any(path.suffix != ".json" and path.stat().st_size for path in workspace.iterdir())
+    return "Run the same command again to go on where it stopped." if kept else "Nothing had arrived yet."
+
+
 class _Running:
     """What Ctrl-C means: the first one makes a file of a live recording; everything else is stopped."""
 
     def __init__(self) -> None:
         self.acquisition: Acquisition | None = None
+        self.workspace: Path | None = None
         self._asked = False
 
     def stop(self, work: asyncio.Future[dict[str, Any]]) -> None:
@@ -134,6 +141,7 @@ async def _get(
     started = time.monotonic()
     container = compatible_container(quality, container)
     workspace = _workspace(output, url, quality, container, with_subtitles)
+    running.workspace = workspace
     one = Slots(1)
     async with open_media_tools(settings, children=1) as tools:
         request = ExtractionRequest(

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from vasset.domain import errors as domain
+from vasset.domain.faults import Fault, kind_of
 from vasset.gateway.answers import JsonResponse
 
 
@@ -107,6 +108,7 @@ CODES: dict[type[domain.VAssetError], int] = {
     domain.DiskFull: 50701,
 }
 UPSTREAM_FAILED = 50201
+ABOUT_A_SITE = (domain.TaskError, domain.UnsupportedSite, domain.UnavailableFormat, domain.BreakerOpen)
 DEFAULT_RETRY_AFTER_SECONDS = {429: 1.0, 503: 2.0, 504: 2.0}
 
 
@@ -115,7 +117,7 @@ def code_of(error: domain.VAssetError) -> int:
     if isinstance(error, HttpRefusal):
         return error.code
     if isinstance(error, domain.ExtractionFailed) and error.retryable:
-        return UPSTREAM_FAILED
+        return CODES[domain.TaskError] if kind_of(error).fault is Fault.US else UPSTREAM_FAILED
     return next(CODES[ancestor] for ancestor in type(error).__mro__ if ancestor in CODES)
 
 
@@ -139,9 +141,17 @@ def failure(
         "retryable": error.retryable,
         "reason": error.reason,
         "request_id": request_id,
+        **_about_a_site(error),
         **(extra or {}),
     }
     return JsonResponse(body, status_code=status, headers=headers)
+
+
+def _about_a_site(error: domain.VAssetError) -> dict[str, str]:
+    if not isinstance(error, ABOUT_A_SITE):
+        return {}
+    kind = kind_of(error)
+    return {"kind": kind.name, "fault": kind.fault.value, "action": kind.action}
 
 
 INTERNAL = "Something went wrong on our side; the request id leads to the log."

@@ -54,6 +54,7 @@ PhaseName = Literal[
     "queued", "parsing", "downloading", "merging", "postprocessing", "finalizing",
     "completed", "failed", "cancelled", "paused",
 ]  # fmt: skip
+FaultName = Literal["user", "site", "exit", "pace", "extractor", "us"]
 RoleName = Literal["free", "premium", "admin"]
 
 
@@ -142,6 +143,9 @@ class FailureBody(BaseModel):
     retryable: bool
     reason: str = Field(description="Stable word for programs")
     request_id: str | None
+    kind: str | None = Field(None, description="Of what went wrong with a site; only where the reason is about one")
+    fault: FaultName | None = None
+    action: str | None = Field(None, description="What the reader can do next")
     problems: list[dict[str, str]] | None = None
 
 
@@ -241,8 +245,12 @@ class AcceptedData(BaseModel):
 
 class ErrorData(BaseModel):
     reason: str
+    kind: str = Field(description="Finer than the reason: what a site said, such as geo_blocked or rate_limited")
+    fault: FaultName = Field(description="Who has to do something")
     message: str
+    action: str = Field(description="What the reader can do next")
     retryable: bool
+    retry_at: datetime | None = Field(description="When it is tried again by itself")
 
 
 class WaitingData(BaseModel):

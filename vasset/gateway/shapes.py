@@ -12,6 +12,7 @@ from vasset.domain.media import MediaInfo
 from vasset.domain.progress import ProgressFrame
 from vasset.domain.quota import Quota
 from vasset.domain.user import Role, SessionInfo, TokenPair, User
+from vasset.usecases.track_progress import describe_failure, retry_moment
 
 Item = TypeVar("Item")
 Shape = dict[str, Any]
@@ -95,14 +96,8 @@ def task_shape(task: Task, frame: ProgressFrame) -> Shape:
         "created_at": task.created_at,
         "updated_at": task.updated_at,
         "completed_at": task.completed_at,
-        "error": _error(task),
+        "error": describe_failure(task.failure, retry_moment(task)),
     }
-
-
-def _error(task: Task) -> Shape | None:
-    if task.failure is None:
-        return None
-    return {"reason": task.failure.reason, "message": task.failure.message, "retryable": task.failure.retryable}
 
 
 def frame_shape(frame: ProgressFrame) -> Shape:

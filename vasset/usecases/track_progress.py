@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from vasset.domain.download import Phase, Task, TaskFailure, TaskStatus
+from vasset.domain.faults import kind_named
 from vasset.domain.ports import TransferSnapshot
 from vasset.domain.progress import SEQ_PER_FENCE, ProgressFrame, Waiting
 
@@ -24,11 +26,24 @@ WAITING_OF_FENCE = SEQ_PER_FENCE - 100_000
 LAST_TICK_OF_FENCE = WAITING_OF_FENCE - 1
 
 
-def describe_failure(failure: TaskFailure | None) -> dict[str, object] | None:
-    """The ``error`` object of frames and of the API."""
+def describe_failure(failure: TaskFailure | None, retry_at: datetime | None = None) -> dict[str, object] | None:
+    """The ``error`` object of frames and of the API. ``retry_at`` is when it is tried again by itself, if it is."""
     if failure is None:
         return None
-    return {"reason": failure.reason, "message": failure.message, "retryable": failure.retryable}
+    kind = kind_named(failure.kind, failure.reason)
+    return {
+        "reason": failure.reason,
+        "kind": kind.name,
+        "fault": kind.fault.value,
+        "message": failure.message,
+        "action": kind.action,
+        "retryable": failure.retryable,
+        "retry_at": None if retry_at is None else retry_at.isoformat(),
+    }
+
+
+def retry_moment(task: Task) -> datetime | None:
+    return task.not_before if task.status is TaskStatus.RETRY else None
 
 
 def describe_waiting(waiting: Waiting | None) -> dict[str, str] | None:
@@ -67,7 +82,7 @@ def frame_of(task: Task) -> ProgressFrame:
         attempt=max(1, task.attempt),
         history_id=task.history_id,
         title=task.title,
-        error=describe_failure(task.failure),
+        error=describe_failure(task.failure, retry_moment(task)),
         is_live=task.is_live,
     )
 
@@ -131,7 +146,13 @@ class ProgressTracker:
         return frame
 
     def ending(
-        self, now: float, phase: Phase, failure: TaskFailure | None = None, *, size_bytes: int | None = None
+        self,
+        now: float,
+        phase: Phase,
+        failure: TaskFailure | None = None,
+        *,
+        size_bytes: int | None = None,
+        retry_at: datetime | None = None,
     ) -> ProgressFrame:
         """The last frame of this execution, whatever was reported before; ``size_bytes`` is the finished file's."""
         self.enter(phase)
@@ -142,7 +163,7 @@ class ProgressTracker:
             self._total_is_estimate = False
         frame = self._frame(now)
         place = LAST_OF_FENCE if frame.is_terminal else WAITING_OF_FENCE
-        return replace(frame, seq=self.fence * SEQ_PER_FENCE + place, error=describe_failure(failure))
+        return replace(frame, seq=self.fence * SEQ_PER_FENCE + place, error=describe_failure(failure, retry_at))
 
     @property
     def downloaded_bytes(self) -> int:

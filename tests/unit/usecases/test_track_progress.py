@@ -72,7 +72,31 @@ def test_the_row_and_the_live_ending_carry_the_same_sequence() -> None:
     live = ProgressTracker(TASK, 2).ending(0.0, Phase.FAILED, TaskFailure("r", "m", False))
     row = frame_of(replace(TASK, status=TaskStatus.FAILED, failure=TaskFailure("r", "m", False)))
     assert live.seq == row.seq
-    assert live.error == row.error == {"reason": "r", "message": "m", "retryable": False}
+    assert live.error == row.error
+    assert row.error is not None
+    assert (row.error["reason"], row.error["message"], row.error["retryable"]) == ("r", "m", False)
+
+
+def test_a_failure_says_of_what_kind_it_is_and_when_it_is_tried_again() -> None:
+    refused = TaskFailure("extraction_failed", "Too many requests.", True, "rate_limited")
+    waiting = replace(
+        TASK, status=TaskStatus.RETRY, failure=refused, not_before=datetime(2026, 3, 4, 12, 5, tzinfo=UTC)
+    )
+    error = frame_of(waiting).error
+    assert error is not None
+    assert (error["kind"], error["fault"], error["retry_at"]) == ("rate_limited", "pace", "2026-03-04T12:05:00+00:00")
+    assert error["action"]
+    live = ProgressTracker(TASK, 2).ending(0.0, Phase.QUEUED, refused, retry_at=waiting.not_before)
+    assert live.error == error
+
+
+def test_what_is_waited_for_stands_in_the_frame_until_the_end() -> None:
+    tracker = ProgressTracker(TASK, 2)
+    tracker.waiting = Waiting("site", "the site makes us wait 6 s")
+    frame = tracker.tick(0.0)
+    assert frame is not None
+    assert frame.waiting_for == {"reason": "site", "message": "the site makes us wait 6 s"}
+    assert tracker.ending(1.0, Phase.COMPLETED).waiting_for is None
 
 
 def test_a_live_frame_of_an_earlier_execution_is_not_shown() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, select, text, true, update
 
 from vasset.adapters.db.outbox import body_of
+from vasset.adapters.db.rows import failure_values
 from vasset.adapters.db.store_base import StoreBase
 from vasset.adapters.db.tables import DEAD, tasks
 from vasset.domain.ports import DeadLetter
@@ -36,7 +37,7 @@ class SqlDeadLetters(StoreBase):
                 await self._queue(
                     transaction, row,
                     attempt=0, downloaded_bytes=0, started_at=None, completed_at=None,
-                    failure_reason=None, failure_message=None, failure_retryable=None,
+                    **failure_values(None),
                 )  # fmt: skip
             return len(rows)
 

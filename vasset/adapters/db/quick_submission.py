@@ -16,7 +16,8 @@ import orjson
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.outbox import body_of, wake_up_key
 from vasset.adapters.db.types import storable
-from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, site_of
+from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus
+from vasset.usecases.site_key import site_of
 
 SUBMIT = """
 SELECT kept_as, accepted_at

@@ -209,6 +209,7 @@ tasks = Table(
     Column("downloaded_bytes", BigInteger, nullable=False),
     Column("total_bytes", BigInteger),
     Column("failure_reason", String(64)),
+    Column("failure_kind", String(64)),
     Column("failure_message", PlainText),
     Column("failure_retryable", Boolean),
     Column("extractor_version", String(64)),

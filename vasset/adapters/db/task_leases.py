@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Integer, Select, and_, bindparam, func, or_, select, text, true, update
 
 from vasset.adapters.db.database import Transaction
-from vasset.adapters.db.rows import task_from
+from vasset.adapters.db.rows import failure_values, task_from
 from vasset.adapters.db.store_base import CHANGE_HISTORY, HELD, StoreBase, held, is_task_id, lost
 from vasset.adapters.db.tables import CLAIMABLE, RUNNING, download_history, tasks, user_totals
 from vasset.domain.download import Intent, Lease, Phase, Task, TaskStatus
@@ -172,7 +172,7 @@ _RECORD = update(tasks).where(HELD).returning(tasks.c.history_id)
 _CLAIMED = {
     "status": TaskStatus.RUNNING, "phase": Phase.PARSING, "attempt": tasks.c.attempt + 1, "fence": tasks.c.fence + 1,
     "not_before": None, "started_at": func.coalesce(tasks.c.started_at, _NOW), "updated_at": _NOW,
-    "failure_reason": None, "failure_message": None, "failure_retryable": None,
+    **failure_values(None),
 }  # fmt: skip
 _CLAIM = update(tasks).where(tasks.c.id == bindparam("claimed"), _DUE).values(_CLAIMED).returning(tasks)
 

@@ -14,14 +14,15 @@ from vasset.adapters.db.dialect import insert_if_absent
 from vasset.adapters.db.outbox import add_wake_up
 from vasset.adapters.db.quick_submission import submit_quickly
 from vasset.adapters.db.quota import debit
-from vasset.adapters.db.rows import task_from
+from vasset.adapters.db.rows import failure_values, task_from
 from vasset.adapters.db.store_base import UNFINISHED, StoreBase, refuse_if_cancelled
 from vasset.adapters.db.tables import download_history, idempotency_keys, tasks, user_totals
 from vasset.adapters.db.totals import UNFINISHED_TASKS
-from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, check_transition, site_of
+from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, check_transition
 from vasset.domain.errors import IdempotencyMismatch, TooManyTasks
 from vasset.domain.ports import Submitted
 from vasset.domain.user import Role
+from vasset.usecases.site_key import site_of
 
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
 _COUNT_UNFINISHED = select(UNFINISHED_TASKS).where(user_totals.c.user_id == bindparam("of_user"))
@@ -74,7 +75,7 @@ class TaskSubmission(StoreBase):
             queued = await self._queue(
                 transaction, row,
                 attempt=0, debits=n, quota_day=day, downloaded_bytes=0, started_at=None, completed_at=None,
-                failure_reason=None, failure_message=None, failure_retryable=None,
+                **failure_values(None),
             )  # fmt: skip
             return task_from(queued)
 

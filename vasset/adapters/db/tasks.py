@@ -21,7 +21,10 @@ from vasset.domain.download import Intent, TaskFailure
 REPEAT_WAKE_UP_SECONDS = 300.0
 
 WORKER_LOST = TaskFailure(
-    "worker_lost", "every worker that tried this download ended in mid-task; report this address", retryable=False
+    "worker_lost",
+    "every worker that tried this download ended in mid-task; report this address",
+    retryable=False,
+    kind="worker_lost",
 )
 
 

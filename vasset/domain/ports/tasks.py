@@ -78,7 +78,7 @@ class TaskStore(Protocol):
     ) -> Lease | None:
         """Take the next due task, fair between users: the user with the fewest running tasks first, then the oldest.
 
-        Tasks of ``full_sites`` (as :func:`site_of` names them) are left where they are.
+        Tasks of ``full_sites`` (as ``usecases/site_key.py`` names them) are left where they are.
         """
         ...
 

@@ -11,11 +11,12 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from vasset.domain.errors import ExtractionFailed, InvalidInput, Unavailable
+from vasset.domain.faults import kind_of
 from vasset.domain.media import MediaInfo
 from vasset.domain.ports import Breaker, Cache, Clock, Extractor
 from vasset.domain.user import Identity
 from vasset.usecases.end_tasks import end_tasks
-from vasset.usecases.run_download import UPSTREAM_EXTRACTION_FAULTS
+from vasset.usecases.site_key import site_of
 
 MAX_PLAYLIST_PAGE = 10_000
 EXPIRY_MARGIN_SECONDS = 60
@@ -76,12 +77,12 @@ class ParserService:
         await end_tasks(self._reading.values())
 
     async def _read(self, canonical: str, playlist_page: int) -> MediaInfo:
-        circuit = f"{urlsplit(canonical).hostname or 'unknown'}|direct"
+        circuit = f"{site_of(canonical)}|direct"
         self._breaker.check(circuit)
         try:
             info = await self._extractor.describe(canonical, playlist_page=playlist_page)
         except ExtractionFailed as error:
-            if error.kind in UPSTREAM_EXTRACTION_FAULTS:
+            if kind_of(error).is_trouble:
                 self._breaker.record(circuit, succeeded=False)
             raise
         self._breaker.record(circuit, succeeded=True)

@@ -8,10 +8,15 @@ from urllib.parse import urlsplit
 
 from yt_dlp import YoutubeDL
 from yt_dlp.networking.exceptions import RequestError
-from yt_dlp.utils import DownloadError, UnavailableVideoError
+from yt_dlp.utils import DownloadError, UnavailableVideoError, YoutubeDLError
+
+from vasset.adapters.extract.child.offered import after_choice, before_choice, sent_name
 
 # Urllib would speak ftp:, data: and file:; the WebSocket handler knows no HTTP proxy. What is left obeys ``proxy``.
 PROXIED_HANDLERS = frozenset({"Requests", "CurlCFFI"})
+
+
+REFUSED = "_vasset_refused"  # of an entry: why it cannot be had
 
 
 class NotFetched(DownloadError):  # type: ignore[misc]
@@ -19,10 +24,16 @@ class NotFetched(DownloadError):  # type: ignore[misc]
 
 
 class GuardedDownloader(YoutubeDL):  # type: ignore[misc]
-    """``fetches`` lets yt-dlp's own downloaders run; it is not on by default."""
+    """``fetches`` lets yt-dlp's own downloaders run, ``tolerates_entries`` keeps a list whose entry cannot be read; neither is on by
+    default. ``sent_names`` are the file names servers gave their answers."""
 
     fetches = False
+    tolerates_entries = False
     _sites: ClassVar[tuple[type[Any], ...]] = ()
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.sent_names: dict[str, str | None] = {}
+        super().__init__(options)
 
     def add_default_info_extractors(self) -> None:
         """The sites, sorted out once per process: yt-dlp compares each of 1,700 names with all before it, 40 ms a downloader."""
@@ -45,7 +56,24 @@ class GuardedDownloader(YoutubeDL):  # type: ignore[misc]
         url = req if isinstance(req, str) else getattr(req, "url", None) or req.full_url
         if urlsplit(url).scheme.lower() not in {"http", "https"}:
             raise RequestError("only http and https addresses are fetched")
-        return super().urlopen(req)
+        response = super().urlopen(req)
+        self.sent_names[response.url] = sent_name(response.headers.get("Content-Disposition"))
+        return response
+
+    def process_video_result(self, info_dict: dict[str, Any], download: bool = True) -> dict[str, Any]:
+        before_choice(info_dict)
+        result: dict[str, Any] = super().process_video_result(info_dict, download)
+        after_choice(result)
+        return result
+
+    def process_ie_result(self, ie_result: Any, download: bool = True, extra_info: Any = None) -> Any:
+        """Of a list, an entry that cannot be had costs nobody the others."""
+        if not self.tolerates_entries or not (extra_info or {}).get("playlist_index"):
+            return super().process_ie_result(ie_result, download, extra_info)
+        try:
+            return super().process_ie_result(ie_result, download, extra_info)
+        except YoutubeDLError as error:
+            return {"_type": "video", "id": ie_result.get("id"), "title": ie_result.get("title"), REFUSED: error}
 
     def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> tuple[bool, bool]:
         """yt-dlp never fetches what the engine should have fetched."""

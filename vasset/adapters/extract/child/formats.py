@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from vasset.domain.media import is_quality
+
 HEIGHT = re.compile(r"([1-9][0-9]{1,3})p\Z")
-FORMAT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 AUDIO_CONTAINERS = frozenset({"mp3", "m4a", "opus", "flac"})
 AUDIO_OF_VIDEO_CONTAINER = {"mp4": "m4a", "webm": "opus", "mkv": "original", "original": "original"}
 # Protocols somebody here can fetch: the engine, or yt-dlp's own downloaders through the guard.
@@ -77,17 +78,23 @@ def _video(quality: str, container: str) -> Choice:
 
 def _by_id(quality: str, container: str) -> Choice:
     ids = quality.split("+")
-    if len(ids) > 2 or not all(FORMAT_ID.match(part) for part in ids):
+    if len(ids) > 2 or not is_quality(quality) or not all(ids):
         raise FormatRefused("choose best, audio, a height like 1080p, or a format id that /parse lists")
     is_sound = container in AUDIO_CONTAINERS
     if len(ids) == 2:
-        expression = f"b*[format_id='{ids[0]}']{FETCHABLE}+b*[format_id='{ids[1]}']{FETCHABLE}"
+        expression = f"b*{_named(ids[0])}{FETCHABLE}+b*{_named(ids[1])}{FETCHABLE}"
     else:
-        wanted = f"[format_id='{quality}']{FETCHABLE}"
+        wanted = f"{_named(quality)}{FETCHABLE}"
         expression = f"bv{wanted}+ba{FETCHABLE}/b*{wanted}"
         if is_sound:  # a sound that was chosen is that sound, whatever it is made into
             expression = f"b*{wanted}[acodec!=?none]/{expression}"
     return Choice(expression, ("lang", "quality", *_order(container)), container, audio_only=is_sound)
+
+
+def _named(identifier: str) -> str:
+    """A filter for one id, every character of it as its number: no id of a site or of a user is part of an expression's grammar."""
+    spelled = "".join(f"\\U{ord(character):08x}" for character in identifier)
+    return f"[format_id~='^{spelled}\\Z']"
 
 
 def _order(container: str) -> tuple[str, ...]:
