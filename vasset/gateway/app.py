@@ -23,12 +23,13 @@ from vasset.gateway.middleware.request_log import RequestLog
 from vasset.gateway.middleware.security_headers import SecurityHeaders
 from vasset.gateway.rate_limits import RateLimiter
 from vasset.gateway.route import ApiRoute
-from vasset.gateway.routes import accounts, downloads, files, health, history, live, parse
+from vasset.gateway.routes import accounts, downloads, files, health, history, live, parse, second
 from vasset.gateway.routes.documentation import documentation_router
 from vasset.gateway.routes.page import load_assets, page_router
 from vasset.gateway.services import GatewayServices
 from vasset.gateway.settings import GatewaySettings
 from vasset.gateway.tickets import Tickets
+from vasset.usecases.quota_mirror import QuotaMirror
 from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.watch_progress import WatchProgress
 
@@ -71,10 +72,12 @@ def create_app(services: GatewayServices, settings: GatewaySettings) -> FastAPI:
         submit=SubmitDownload(services.tasks, services.canonicalise),
         progress=progress,
         hub=hub,
+        quota_mirror=QuotaMirror(services.cache, services.clock, services.library.quota),
     )
     errors.install(app)
     for router in (
         downloads.router,  # routes are tried in this order: first what is asked most
+        second.router,
         history.router,
         files.router,
         parse.router,

@@ -270,6 +270,19 @@ class TaskData(BaseModel):
     error: ErrorData | None
 
 
+class FileData(BaseModel):
+    name: str | None
+    size_bytes: int | None
+    hash: str | None
+    hash_algorithm: str | None
+    expires_at: datetime | None
+    address: str
+
+
+class TaskWithFileData(TaskData):
+    file: FileData | None
+
+
 class HistoryData(BaseModel):
     id: int
     task_id: str
