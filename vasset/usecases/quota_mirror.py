@@ -36,11 +36,13 @@ class QuotaMirror:
     async def show(self, user_id: int, quota: Quota) -> None:
         """SQL was asked: this is what it says."""
         day = (quota.reset_at.astimezone(UTC) - timedelta(microseconds=1)).date()
-        await self._cache.set(self._key(user_id, day), b"%d" % quota.daily_used, ttl_seconds=DAY_SECONDS)
+        with contextlib.suppress(VAssetError):
+            await self._cache.set(self._key(user_id, day), b"%d" % quota.daily_used, ttl_seconds=DAY_SECONDS)
 
     async def forget(self, user_id: int) -> None:
         """A unit may have been given back: the next who asks writes the entry anew."""
-        await self._cache.delete(self._key(user_id, self._today()))
+        with contextlib.suppress(VAssetError):
+            await self._cache.delete(self._key(user_id, self._today()))
 
     def _today(self) -> date:
         return self._clock.now().astimezone(UTC).date()

@@ -26,8 +26,9 @@ class TokenMirror:
         digest = hashlib.sha256(token.encode()).hexdigest()
         await self.forget(session_id)
         entry = orjson.dumps({"user_id": user_id, "session_id": session_id})
-        await self._cache.set(f"auth:token:{digest}", entry, ttl_seconds=ttl_seconds)
-        await self._cache.set(f"auth:session:{session_id}", digest.encode(), ttl_seconds=ttl_seconds)
+        with contextlib.suppress(Unavailable):
+            await self._cache.set(f"auth:token:{digest}", entry, ttl_seconds=ttl_seconds)
+            await self._cache.set(f"auth:session:{session_id}", digest.encode(), ttl_seconds=ttl_seconds)
 
     async def forget(self, session_id: int) -> None:
         with contextlib.suppress(Unavailable):
