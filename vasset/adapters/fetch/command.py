@@ -47,6 +47,28 @@ def main(argv: Sequence[str]) -> int:
         ca_file=os.environ.get("VASSET_CA_FILE"),
         rate_limit=options.limit_rate,
     )
+    code = 0
+    for each in _each(options):
+        ended = _fetch_one(engine, each)
+        if ended == EXIT_INTERRUPTED:
+            return ended
+        code = code or ended  # the first failure's; those after it are fetched all the same
+    return code
+
+
+def _each(options: Namespace) -> list[Namespace]:
+    """The options of each address, with the file it goes to."""
+    import copy
+
+    made = []
+    for url, output in zip(options.urls, options.output, strict=True):
+        one = copy.copy(options)
+        one.url, one.output = url, output
+        made.append(one)
+    return made
+
+
+def _fetch_one(engine: _engine.Engine, options: Namespace) -> int:
     outcome: _engine.Outcome | Merged | int
     try:
         if _kind(options) == "file":
@@ -75,8 +97,13 @@ def _parse(argv: Sequence[str]) -> Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("url", help="http or https address")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where the file goes")
+    parser.add_argument(
+        "urls", metavar="URL", nargs="+", help="http or https address; several are fetched one after another"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", action="append", required=True,
+        help="where the file goes: once for each address, or once FOLDER/, for names as in the addresses",
+    )  # fmt: skip
     parser.add_argument("--connections", metavar="N", type=_connections, help="a number, or auto (the default)")
     parser.add_argument(
         "--hash", choices=("blake3", "xxh3", "sha256", "none"), default="blake3", help="computed while writing"
@@ -101,6 +128,15 @@ def _parse(argv: Sequence[str]) -> Namespace:
     options = parser.parse_args(list(argv))
     if options.expect and options.hash == "none":
         parser.error("--expect needs a --hash to compare with")
+    if options.expect and len(options.urls) > 1:
+        parser.error("--expect is the digest of one file; give one address")
+    if len(options.urls) > 1 or len(options.output) > 1 or options.output[0].endswith("/"):
+        from vasset.adapters.fetch.names import files_for
+
+        try:
+            options.output = files_for(options.urls, options.output)
+        except ValueError as error:
+            parser.error(str(error))
     return options
 
 
