@@ -29,7 +29,7 @@ BOXES = frozenset(
         b"prft",
     }
 )
-SRT_CUE = re.compile(r"\s*\d+\s*\r?\n\s*\d{1,3}:\d\d:\d\d[,.]\d{1,3}\s*-->")
+SRT_CUE = re.compile(r"\s*+\d++[^\S\n]*+\n\s*+\d{1,3}:\d\d:\d\d[,.]\d{1,3}\s*-->")
 
 MEDIA = frozenset(
     {
