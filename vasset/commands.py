@@ -33,6 +33,23 @@ def serve_role(role: str) -> NoReturn:
     _exit_with(run_role, role, _settings(None))
 
 
+def get_video(
+    url: str,
+    output: Path | str = "",
+    quality: str = "best",
+    format: str = "mp4",
+    subtitles: bool = True,
+    json: bool = False,
+    config: Path | None = None,
+) -> NoReturn:
+    """``vasset get``, once its command line has been read."""
+    settings = _settings(config)
+    _require_tools()
+    from vasset.bootstrap.standalone import get as run
+
+    _exit_with(run, settings, url, Path(output), quality, format, json, subtitles, as_json=json)
+
+
 def application() -> "typer.Typer":
     """The command tree."""
     import typer
@@ -73,11 +90,7 @@ def application() -> "typer.Typer":
         config: Annotated[Path | None, config_option] = None,
     ) -> None:
         """Download one video without a server. The same command again goes on where it stopped."""
-        settings = _settings(config)
-        _require_tools()
-        from vasset.bootstrap.standalone import get as run
-
-        _exit_with(run, settings, url, output, quality, format, json, subtitles, as_json=json)
+        get_video(url, output, quality, format, subtitles, json, config)
 
     @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def fetch() -> None:
