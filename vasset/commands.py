@@ -33,6 +33,30 @@ def serve_role(role: str) -> NoReturn:
     _exit_with(run_role, role, _settings(None))
 
 
+def get_videos(
+    urls: list[str],
+    output: Path | str = "",
+    quality: str = "best",
+    format: str = "mp4",
+    subtitles: bool = True,
+    json: bool = False,
+    config: Path | None = None,
+) -> NoReturn:
+    """``vasset get``, once its command line has been read."""
+    settings = _settings(config)
+    _require_tools()
+    from vasset.bootstrap.standalone import get as run
+
+    code = 0
+    for url in dict.fromkeys(urls):
+        about = url if len(urls) > 1 else None
+        ended = _outcome(run, settings, url, Path(output), quality, format, json, subtitles, as_json=json, about=about)
+        if ended == EXIT_INTERRUPTED:
+            raise SystemExit(ended)
+        code = code or ended  # the first failure's; those after it are downloaded all the same
+    raise SystemExit(code)
+
+
 def application() -> "typer.Typer":
     """The command tree."""
     import typer
@@ -73,18 +97,7 @@ def application() -> "typer.Typer":
         config: Annotated[Path | None, config_option] = None,
     ) -> None:
         """Download videos without a server, one after another. The same command again goes on where it stopped."""
-        settings = _settings(config)
-        _require_tools()
-        from vasset.bootstrap.standalone import get as run
-
-        code = 0
-        for url in dict.fromkeys(urls):
-            about = url if len(urls) > 1 else None
-            ended = _outcome(run, settings, url, output, quality, format, json, subtitles, as_json=json, about=about)
-            if ended == EXIT_INTERRUPTED:
-                raise SystemExit(ended)
-            code = code or ended  # the first failure's; those after it are downloaded all the same
-        raise SystemExit(code)
+        get_videos(urls, output, quality, format, subtitles, json, config)
 
     @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def fetch() -> None:
