@@ -99,6 +99,29 @@ async def test_a_right_fence_under_another_name_is_no_lease(store: SqlTaskStore,
         await store.heartbeat(replace(lease, worker="somebody"), lease_seconds=60)
 
 
+async def test_a_heartbeat_writes_down_how_far_the_task_is_and_forgets_nothing(
+    store: SqlTaskStore, user_id: int
+) -> None:
+    lease = await running(store, user_id)
+    await store.heartbeat(lease, lease_seconds=60, downloaded_bytes=567, total_bytes=1_000)
+    await store.heartbeat(lease, lease_seconds=60)
+    await store.release(lease)
+    again = await store.claim(lease.task.id, worker="w2", lease_seconds=60)
+    assert again is not None
+    assert (again.task.downloaded_bytes, again.task.total_bytes) == (567, 1_000)
+
+
+async def test_due_are_the_tasks_that_somebody_could_claim(store: SqlTaskStore, user_id: int) -> None:
+    first, second, third = [await queued(store, user_id) for _ in range(3)]
+    await store.pause(second.id, user_id=None)
+    assert [task.id for task in await store.due(limit=10)] == [first.id, third.id]
+    assert [task.id for task in await store.due(limit=1)] == [first.id]
+    lease = await store.claim(first.id, worker="w1", lease_seconds=60)
+    assert lease is not None
+    await store.fail(lease, FAILURE, retry_in_seconds=30)
+    assert [task.id for task in await store.due(limit=10)] == [third.id]
+
+
 async def test_a_heartbeat_keeps_the_task(store: SqlTaskStore, user_id: int, clock: FakeClock) -> None:
     lease = await running(store, user_id)
     for _ in range(5):

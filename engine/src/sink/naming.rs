@@ -66,7 +66,7 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let text = name.to_string_lossy();
     let digest = blake3::hash(name.as_encoded_bytes()).to_hex();
     let most = LONGEST_NAME_BYTES - LONGEST_SUFFIX_BYTES - DIGEST_BYTES;
-    let cut = text.floor_char_boundary(most);
+    let cut = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     path.with_file_name(format!("{}~{}{suffix}", &text[..cut], &digest[..DIGEST_BYTES - 1]))
 }
 
