@@ -248,7 +248,7 @@ impl Job<'_> {
                 let kept = self.begin(*total, &answer.version)?;
                 self.in_ranges(kept, answer, likeness).await
             }
-            Content::Part { bytes, total: Some(total) } if *bytes != (0..*total) => {
+            Content::Part { bytes, total } if bytes.start > 0 || *total != Some(bytes.end) => {
                 self.is_whole_only = true;
                 let answer = self.probe().await?;
                 self.as_whole(answer).await

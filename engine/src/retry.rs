@@ -34,6 +34,15 @@ pub fn retries_worth(error: &Error, retries: u32, has_bytes: bool) -> u32 {
     }
 }
 
+/// As [`retries_worth`], for one of many pieces: those around it are there, so that a single refusal may be a machine that has
+/// not got it yet.
+pub fn retries_worth_of_fragment(error: &Error, retries: u32, has_bytes: bool) -> u32 {
+    match error {
+        Error::HttpStatus { status: 400..=499, .. } | Error::UrlExpired { .. } if !error.retryable() => retries.min(1),
+        _ => retries_worth(error, retries, has_bytes),
+    }
+}
+
 /// The wait after the `failures`-th failure in a row (1 is the first), between half and the whole of
 /// 100 ms · 2^(n-1), and never less than what the origin asked for. `jitter` is in 0..1.
 pub fn backoff(failures: u32, asked: Option<Duration>, jitter: f64) -> Duration {
@@ -73,6 +82,36 @@ mod tests {
         assert_eq!(backoff(1, None, 1.0), Duration::from_millis(100));
         assert_eq!(backoff(3, None, 0.0), Duration::from_millis(200));
         assert_eq!(backoff(u32::MAX, None, 1.0), LONGEST);
+    }
+
+    #[test]
+    fn what_hardly_changes_is_tried_seldom_and_what_nobody_changes_never() {
+        let refused = Error::connect("connect to", "host", &std::io::ErrorKind::ConnectionRefused.into());
+        let reset = Error::connect("connect to", "host", &std::io::ErrorKind::ConnectionReset.into());
+        let stranger = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let certificate = Error::connect("agree on TLS with", "host", &std::io::Error::other(stranger));
+        let unknown = "failed to lookup address information: Name or service not known";
+        let name = Error::connect("resolve the name of", "host", &std::io::Error::other(unknown));
+        let busy = "failed to lookup address information: Temporary failure in name resolution";
+        let resolver = Error::connect("resolve the name of", "host", &std::io::Error::other(busy));
+        for (error, at_first, later) in
+            [(refused, 2, 8), (name, 2, 8), (resolver, 8, 8), (reset, 8, 8), (certificate, 0, 0)]
+        {
+            assert_eq!(retries_worth(&error, 8, false), at_first, "{error}");
+            assert_eq!(retries_worth(&error, 8, true), later, "{error}");
+            assert!(retries_worth(&error, 1, true) <= 1);
+        }
+    }
+
+    #[test]
+    fn one_refusal_of_a_fragment_is_not_believed() {
+        let status = |status| Error::HttpStatus { url: String::new(), status, retry_after: None };
+        let expired = Error::UrlExpired { url: String::new(), status: 403 };
+        for error in [status(400), status(404), expired] {
+            assert_eq!((retries_worth(&error, 8, true), retries_worth_of_fragment(&error, 8, true)), (0, 1));
+        }
+        assert_eq!(retries_worth_of_fragment(&status(423), 8, true), 8);
+        assert_eq!(retries_worth_of_fragment(&status(505), 8, true), 0);
     }
 
     #[test]

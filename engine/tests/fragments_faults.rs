@@ -184,6 +184,23 @@ fn item_10_the_pause_an_origin_asks_for_is_kept() {
 }
 
 #[test]
+fn one_refusal_of_a_fragment_is_not_its_end() {
+    for status in [400, 403, 404, 410, 423, 509, 520, 524] {
+        let origin =
+            origin_once(move |wire, _| wire.send(format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n")));
+        let lab = Lab::new();
+        lab.assert_holds(join(&lab, &origin), &joined(6, LENGTH));
+    }
+    let always = origin(|_, wire, _| {
+        wire.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+        true
+    });
+    let lab = Lab::new();
+    lab.assert_refused(join(&lab, &always), &["http_status"]);
+    assert_eq!(always.requests().iter().filter(|request| request.target == "/3.ts").count(), 2);
+}
+
+#[test]
 fn item_11_a_stalled_fragment_is_asked_for_again_and_a_hopeless_one_is_a_timeout() {
     let stall = |wire: &mut Wire, bytes: &[u8]| {
         wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len()));

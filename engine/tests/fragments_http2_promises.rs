@@ -60,7 +60,7 @@ fn a_416_at_resume_is_no_completion_whatever_length_it_names_and_item_6_holds() 
         let lab = lab(&origin);
         let run = || {
             let mut request = request(&lab, &origin);
-            (request.connections, request.retries) = (Some(1), 1);
+            (request.connections, request.retries) = (Some(1), 0);
             lab.run(request)
         };
         lab.assert_refused(run(), &["url_expired"]);

@@ -13,7 +13,7 @@ use crate::net::proxy::Proxy;
 use crate::net::{FetchSpec, Response};
 use crate::probe::{Answer, Content, judge};
 use crate::request::Request;
-use crate::retry::{backoff, jitter};
+use crate::retry::{backoff, jitter, next_try, retries_worth, retries_worth_of_fragment};
 
 /// The caller's request as the playlist, its keys and its fragments see it.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ pub(super) struct Terms {
     spec: FetchSpec,
     pub(super) retries: u32,
     pub(super) idle_timeout: Duration,
+    answer_timeout: Duration,
 }
 
 impl Terms {
@@ -35,11 +36,11 @@ impl Terms {
         spec.jar = Arc::new(Jar::new(request.jar.clone()));
         spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
         spec.connect_timeout = request.connect_timeout;
-        spec.header_timeout = request.idle_timeout;
         spec.max_redirects = request.max_redirects;
         spec.allows_http2 = request.http2;
         spec.holder = Some(context.holder.clone());
-        Ok(Self { context: context.clone(), spec, retries: request.retries, idle_timeout: request.idle_timeout })
+        let (idle_timeout, answer_timeout) = (request.idle_timeout, request.answer_timeout);
+        Ok(Self { context: context.clone(), spec, retries: request.retries, idle_timeout, answer_timeout })
     }
 
     /// The address the download was asked for.
@@ -49,7 +50,12 @@ impl Terms {
 
     /// One attempt, judged: status, framing, range and coding are believed or an error.
     pub(super) async fn ask(&self, url: &Url, range: Option<(u64, Option<u64>)>) -> Result<Answer> {
+        self.ask_within(url, range, self.idle_timeout).await
+    }
+
+    async fn ask_within(&self, url: &Url, range: Option<(u64, Option<u64>)>, timeout: Duration) -> Result<Answer> {
         let mut spec = self.spec.clone();
+        spec.header_timeout = timeout;
         spec.url = url.clone();
         spec.range = range;
         let response: Response = self.context.client.get(&spec).await?;
@@ -67,7 +73,7 @@ impl Terms {
         Ok((text, final_url))
     }
 
-    /// A small whole resource: a playlist, a key, an index.
+    /// A small whole resource: a playlist, a key, an index. Such are made on demand: the first byte may take its time.
     pub(super) async fn small(
         &self,
         url: &Url,
@@ -77,7 +83,10 @@ impl Terms {
         let mut failures = 0;
         loop {
             let attempt = async {
-                let answer = self.ask(url, range).await?;
+                let host = url.host_str().unwrap_or_default();
+                self.context.progress.wait_for(Some(format!("the answer of {host}")));
+                let answer = self.ask_within(url, range, self.answer_timeout).await?;
+                self.context.progress.wait_for(None);
                 let final_url = answer.response.final_url.clone();
                 let mut body = answer.response.body;
                 match tokio::time::timeout(self.idle_timeout, body.read_all(limit)).await {
@@ -87,15 +96,27 @@ impl Terms {
             };
             match attempt.await {
                 Ok(done) => return Ok(done),
-                Err(error) => self.pause_or_give_up(url, &mut failures, error).await?,
+                Err(error) => {
+                    let worth = retries_worth(&error, self.retries, self.has_bytes());
+                    self.pause(url, &mut failures, error, worth).await?;
+                }
             }
         }
     }
 
-    /// Waits before the next attempt, or answers the error when there is none.
+    /// Waits before the next attempt at a fragment, or answers the error when there is none.
     pub(super) async fn pause_or_give_up(&self, url: &Url, failures: &mut u32, error: Error) -> Result<()> {
+        let worth = retries_worth_of_fragment(&error, self.retries, self.has_bytes());
+        self.pause(url, failures, error, worth).await
+    }
+
+    fn has_bytes(&self) -> bool {
+        self.context.progress.fetched() > 0
+    }
+
+    async fn pause(&self, url: &Url, failures: &mut u32, error: Error, worth: u32) -> Result<()> {
         *failures += 1;
-        if !error.retryable() || matches!(error, Error::DiskFull { .. }) || *failures > self.retries {
+        if *failures > worth {
             return Err(error);
         }
         let asked = if let Error::HttpStatus { retry_after, .. } = &error { *retry_after } else { None };
@@ -103,7 +124,9 @@ impl Terms {
         if matches!(error, Error::HttpStatus { status: 429 | 503, .. }) {
             self.context.client.push_back(url.host_str().unwrap_or_default(), pause);
         }
+        self.context.progress.wait_for(Some(next_try(pause, &error)));
         tokio::time::sleep(pause).await;
+        self.context.progress.wait_for(None);
         Ok(())
     }
 
