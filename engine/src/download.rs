@@ -20,7 +20,6 @@ use crate::hash::{Algorithm, ProofKind};
 use crate::journal::{Identity, Journal};
 use crate::limit::TaskLimiter;
 use crate::net::cookies::Jar;
-use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
 use crate::probe::{Answer, Content, Version, judge};
 use crate::progress::{Progress, State};
@@ -137,7 +136,7 @@ fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
     spec.headers = request.headers.clone();
     spec.cookies = request.cookies.clone();
     spec.jar = Arc::new(Jar::new(request.jar.clone()));
-    spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
+    spec.proxies = Arc::new(request.proxies()?);
     spec.connect_timeout = request.connect_timeout;
     spec.header_timeout = request.idle_timeout;
     spec.max_redirects = request.max_redirects;

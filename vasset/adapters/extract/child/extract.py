@@ -17,7 +17,7 @@ from vasset.adapters.extract.child.options import base_options, checked
 from vasset.adapters.extract.child.recording import ask_to_finish, begun, follow
 from vasset.adapters.extract.child.sidecars import choose_subtitles
 from vasset.adapters.extract.child.sizes import total
-from vasset.adapters.extract.child.streams import requested, stream, tame
+from vasset.adapters.extract.child.streams import cookies_in, requested, stream, tame
 from vasset.adapters.extract.child.text import seconds, text
 
 INFO_FILE = "media.info.json"
@@ -121,10 +121,10 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     if choice.target == "webm" and (info.get("ext") != "webm" or any(form["ext"] != "webm" for form in formats)):
         raise JobFailed(Failure("format", "The site has no WebM version of this video; choose mp4 or mkv."))
     broadcast = is_live(info)
-    streams = [
-        stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
-        for form in formats
-    ]
+    for form in formats:
+        downloader.carry_cookies(form)
+    cookies = cookies_in(downloader.cookiejar)
+    streams = [stream(form, merged=merged, cookies=cookies, duration=duration) for form in formats]
     if broadcast:
         streams = [each | {"kind": "native", "size_bytes": None, "fragments": []} for each in streams]
     with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast and job["subtitles"]
