@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vasset import _engine
-from vasset.adapters.fetch.cookies import UnreadableCookies, of_host, read_file
+from vasset.adapters.fetch.cookies import UnreadableCookies, of_address, read_file
 
 
 def shown(cookies: list[_engine.Cookie]) -> list[str]:
@@ -42,6 +42,10 @@ def test_a_file_of_something_else_is_said_to_be_none(tmp_path: Path) -> None:
 
 
 def test_pairs_are_for_one_host() -> None:
-    assert shown(of_host("a=b; c=d=e;", "h.example")) == ["Cookie(a of h.example/)", "Cookie(c of h.example/)"]
+    assert shown(of_address("a=b; c=d=e;", "https://H.example:8443/a b", [])) == [
+        "Cookie(a of h.example/)",
+        "Cookie(c of h.example/)",
+    ]
+    assert shown(of_address("a=b", "http://[2606:4700:4700::1111]:8080/", [])) == ["Cookie(a of 2606:4700:4700::1111/)"]
     with pytest.raises(_engine.InvalidRequest):
-        of_host("a=\x01", "h.example")
+        of_address("a=\x01", "http://h.example/", [])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
+    from vasset.adapters.fetch.environment import Rules
     from vasset.adapters.fetch.pair import Merged
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_UNSUPPORTED, EXIT_INTERRUPTED = (
@@ -29,6 +30,10 @@ EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_UNSUPPORTE
     130,
 )
 TICK_SECONDS = 0.25
+REMARKS = {
+    "end_unannounced": "the server told neither its length nor, by close_notify, its end: had the connection been cut, it would look the same",
+    "unpacked": "it came compressed and was unpacked: size and digest are of what it stands for",
+}
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
 FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
@@ -36,14 +41,26 @@ EPILOG = """A playlist of several streams: --quality takes the best picture of a
 one of several sounds. Sound that is apart from its picture is fetched beside it and merged by ffmpeg.
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 the address was refused, 4 the origin or the network failed, 5 the disk refused,
 6 recognised and not supported (live, DRM, SAMPLE-AES), 130 interrupted.
-Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY."""
+Cookies go where they belong, on redirects and to segments too; those that answers set are kept until the end.
+Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY, else http_proxy,
+https_proxy, all_proxy and no_proxy (http://, socks5://, or socks5h:// to have names resolved by the proxy)."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Answers the exit code; says what happened on standard error, or as one JSON line on standard output."""
     options = _parse(argv)
+    allowed = [part.strip() for part in os.environ.get("VASSET_EGRESS_ALLOW", "").split(",") if part.strip()]
+    try:
+        options.jar = _jar(options, allowed)
+    except (OSError, ValueError) as error:
+        _say(options, "invalid_request", str(error))
+        return EXIT_USAGE
+    except _engine.EngineError as error:
+        _say(options, error.code, str(error))
+        return _exit_code(error)
+    options.proxy, proxies = _proxies()
     engine = _engine.Engine(
-        egress_allow=[part.strip() for part in os.environ.get("VASSET_EGRESS_ALLOW", "").split(",") if part.strip()],
+        egress_allow=allowed + proxies,
         ca_file=os.environ.get("VASSET_CA_FILE"),
         rate_limit=options.limit_rate,
     )
@@ -86,6 +103,10 @@ def _parse(argv: Sequence[str]) -> Namespace:
         "--header", metavar="K:V", action="append", default=[], type=_header, help="sent to the origin; repeatable"
     )
     parser.add_argument(
+        "--cookie", metavar="K=V", action="append", default=[], help="for the host of the address; repeatable"
+    )
+    parser.add_argument("--cookies", metavar="FILE", help="a cookies.txt (Netscape format) as browsers export it")
+    parser.add_argument(
         "--quality",
         metavar="Q",
         type=_quality,
@@ -102,6 +123,29 @@ def _parse(argv: Sequence[str]) -> Namespace:
     if options.expect and options.hash == "none":
         parser.error("--expect needs a --hash to compare with")
     return options
+
+
+def _jar(options: Namespace, allowed: list[str]) -> list[_engine.Cookie]:
+    """The cookies of all options, a header among them. Raises ``OSError``, ``ValueError`` and the engine's errors; no words show a value."""
+    lines = [*options.cookie, *(value for name, value in options.header if name.lower() == "cookie")]
+    if not lines and not options.cookies:
+        return []
+    from vasset.adapters.fetch import cookies
+
+    found = cookies.read_file(options.cookies) if options.cookies else []
+    for line in lines:
+        found += cookies.of_address(line, options.url, allowed)
+    return found
+
+
+def _proxies() -> tuple[Rules | None, list[str]]:
+    """The rules of the environment, and where their proxies are."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None, []
+    from vasset.adapters.fetch import environment
+
+    rules = environment.proxy_rules(os.environ)
+    return rules, environment.places(rules) if rules else []
 
 
 def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> _engine.Outcome | Merged | int:
@@ -128,14 +172,15 @@ def _request(options: Namespace, output: str, stream: int | None = None) -> _eng
     return _engine.Request(
         options.url,
         output,
-        headers=dict(options.header),
+        headers={name: value for name, value in options.header if name.lower() != "cookie"},
+        cookies=options.jar,
         kind=_kind(options),
         connections=options.connections,
         hashes=() if options.hash == "none" else (options.hash,),
         expected_digest=(options.hash, options.expect.lower()) if options.expect and output == options.output else None,
         stream=stream,
         http2=not options.http1,
-        proxy=os.environ.get("VASSET_PROXY"),
+        proxy=options.proxy,
     )
 
 
@@ -202,6 +247,7 @@ def _report(options: Namespace, outcome: _engine.Outcome | Merged) -> None:
             "connections": outcome.connections_peak,
             "final_url": outcome.final_url,
             "durability": outcome.durability,
+            "remarks": outcome.remarks,
         }
         sys.stdout.write(json.dumps(line) + "\n")
     elif not options.quiet:
@@ -210,6 +256,7 @@ def _report(options: Namespace, outcome: _engine.Outcome | Merged) -> None:
             words += f", {outcome.resumed_bytes / 2**20:.1f} MiB of it from before"
         if outcome.durability == "unknown":
             words += "\nit is complete, but the disk did not confirm its name: it may be gone after a power cut"
+        words += "".join(f"\n{REMARKS[remark]}" for remark in outcome.remarks)
         sys.stderr.write(words + (f"\n{options.hash} {digest}\n" if digest else "\n"))
 
 

@@ -14,7 +14,7 @@ FIELDS = 7
 SMALLEST_MILLISECONDS = 100_000_000_000
 
 
-class UnreadableCookies(Exception):
+class UnreadableCookies(ValueError):
     """Nothing in the file is a cookie; the message never shows a value."""
 
 
@@ -38,8 +38,10 @@ def read_file(path: str) -> list[_engine.Cookie]:
     return found
 
 
-def of_host(pairs: str, host: str) -> list[_engine.Cookie]:
-    """``a=b; c=d`` for every port, path and scheme of ``host``. Raises ``InvalidRequest``."""
+def of_address(pairs: str, url: str, allowed: list[str]) -> list[_engine.Cookie]:
+    """``a=b; c=d`` for every port, path and scheme of the host of ``url``. Raises ``InvalidRequest`` and ``EgressDenied``."""
+    authority = _engine.canonical_url(url, allowed).split("/")[2]
+    host = authority.partition("]")[0] + "]" if authority.startswith("[") else authority.partition(":")[0]
     named = [pair.strip().partition("=") for pair in pairs.split(";") if pair.strip()]
     return [_engine.Cookie(name.strip(), value.strip(), host) for name, _, value in named]
 

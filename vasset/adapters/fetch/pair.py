@@ -28,6 +28,7 @@ class Merged:
     connections_peak: int
     final_url: str
     durability: _engine.Durability
+    remarks: list[_engine.Remark]
 
 
 def fetch_pair(engine: _engine.Engine, wishes: Wishes, picture: int, sound: int) -> Merged:
@@ -60,6 +61,7 @@ def fetch_pair(engine: _engine.Engine, wishes: Wishes, picture: int, sound: int)
         connections_peak=sum(outcome.connections_peak for outcome in outcomes),
         final_url=outcomes[0].final_url if outcomes else "",
         durability=durability,
+        remarks=sorted({remark for outcome in outcomes for remark in outcome.remarks}),
     )
 
 
