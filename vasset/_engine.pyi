@@ -201,6 +201,8 @@ class Request:
     `headers` and `cookies` as one line go to the origin of `url` only; of them, Accept, Accept-Language, Origin, Referer and
     User-Agent also follow a redirect to another one. `cookies` as a sequence go to whatever host each is for: on redirects, to
     playlists, keys and segments. What answers set is added for the length of the task.
+    `proxy` is one URL for everything, or the rules of a person's environment (`except` as `no_proxy`), chosen for every hop;
+    such proxies are asked by name for what cannot be resolved here, those of `socks5h://` for every name.
     `connections=None` lets the engine find the number. `max_range_bytes` bounds one range request (YouTube: 10 MiB).
     `expected_digest` is (algorithm, lowercase hex); a mismatch publishes nothing.
     `timeout_seconds` bounds the whole task, `answer_timeout_seconds` the wait for the head of the first answer,
@@ -228,7 +230,7 @@ class Request:
         max_range_bytes: int | None = None,
         rate_limit: int | None = None,
         weight: int = 1,
-        proxy: str | None = None,
+        proxy: str | Mapping[Literal["http", "https", "except"], str] | None = None,
         max_bytes: int | None = None,
         timeout_seconds: float | None = None,
         connect_timeout_seconds: float = 10.0,

@@ -22,7 +22,6 @@ use crate::journal::{Identity, Journal};
 use crate::likeness::{Likeness, page_instead_of_media};
 use crate::limit::TaskLimiter;
 use crate::net::cookies::Jar;
-use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
 use crate::probe::{Answer, Content, Version};
 use crate::progress::{Progress, State};
@@ -152,7 +151,7 @@ fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
     spec.headers = request.headers.clone();
     spec.cookies = request.cookies.clone();
     spec.jar = Arc::new(Jar::new(request.jar.clone()));
-    spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
+    spec.proxies = Arc::new(request.proxies()?);
     spec.connect_timeout = request.connect_timeout;
     spec.header_timeout = request.answer_timeout;
     spec.max_redirects = request.max_redirects;

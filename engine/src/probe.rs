@@ -134,6 +134,9 @@ pub fn judge(mut response: Response, requested: Option<(u64, Option<u64>)>) -> R
         return Err(Error::LimitExceeded { what: format!("the length {total} of {}", shown(url)), limit: MAX_BYTES });
     }
     let is_coded = coding != Coded::No;
+    if is_coded && matches!(&content, Content::Part { bytes, .. } if bytes.start > 0) {
+        return Err(Error::lied(url, "it sends a part of compressed bytes where a part of the file was asked"));
+    }
     let version = if is_coded { Version::default() } else { Version::of(&response.headers) };
     let content = unpacked(content, coding, &mut response);
     Ok(Answer { content, version, is_coded, response })

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::fragments::Selection;
 use crate::hash::Algorithm;
 use crate::net::cookies::Cookie;
+use crate::net::proxies::{Proxies, ProxyRules};
 
 /// Most connections that may be asked for.
 pub const MOST_CONNECTIONS: usize = 64;
@@ -88,6 +89,8 @@ pub struct Request {
     pub weight: u32,
     /// Upstream proxy for everything this task sends.
     pub proxy: Option<ProxyUrl>,
+    /// Instead of `proxy`: the rules of a person's environment.
+    pub proxy_rules: Option<ProxyRules>,
     /// Refuse a larger file.
     pub max_bytes: Option<u64>,
     /// Bound of the whole task.
@@ -137,6 +140,7 @@ impl Request {
             rate_limit: None,
             weight: 1,
             proxy: None,
+            proxy_rules: None,
             max_bytes: None,
             timeout: None,
             connect_timeout: Duration::from_secs(10),
@@ -202,6 +206,11 @@ impl Request {
             return refused("the fragment list is empty");
         }
         Ok(())
+    }
+
+    /// The proxies for what this task sends.
+    pub fn proxies(&self) -> Result<Proxies> {
+        self.proxy_rules.as_ref().map_or_else(|| Proxies::all(self.proxy.as_deref()), Proxies::of_rules)
     }
 
     /// The algorithms to compute: those asked for and the one that is verified, each once.

@@ -125,10 +125,10 @@ fn wrong_keys_and_cut_ciphertext_are_noticed() {
 const LYING_HEADS: [(&str, &[&str]); 6] = [
     ("200 OK\r\nContent-Length: 9\r\n\r\nshort", &["truncated", "timeout"]),
     ("200 OK\r\nContent-Length: 27\r\n\r\n<!DOCTYPE html><p>sign in!", &["origin_lied", "truncated"]),
-    ("200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", &["origin_lied"]),
+    ("200 OK\r\nContent-Encoding: gzip, br\r\nContent-Length: 4\r\n\r\nabcd", &["origin_lied"]),
     ("206 Partial\r\nContent-Range: bytes 0-3/5\r\nContent-Length: 4\r\n\r\nabcd", &["origin_lied"]),
     ("204 No Content\r\n\r\n", &["http_status"]),
-    ("200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\nabcd", &["origin_lied"]),
+    ("200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\nabcd", &["origin_lied", "truncated"]),
 ];
 
 #[test]

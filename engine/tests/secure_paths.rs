@@ -13,6 +13,7 @@ use support::download::Lab;
 use support::file::bytes;
 use support::origin::Origin;
 use vasset_engine::error::{Error, Obstacle};
+use vasset_engine::net::proxies::ProxyRules;
 use vasset_engine::remark::Remark;
 
 /// How a TLS server ends a response.
@@ -339,4 +340,183 @@ fn a_proxy_at_a_place_that_is_not_allowed_is_refused() {
     let mut request = lab.request("http://9.9.9.9/f");
     request.proxy = Some("socks5://127.0.0.1:1080".to_owned());
     assert!(matches!(lab.run(request), Err(Error::EgressDenied(_))));
+}
+
+/// Answers requests in absolute form for names only it knows, and tunnels to port 443 alone, as squid does.
+fn forwarding_proxy(credentials: &'static str) -> (u16, Asked) {
+    proxy(move |client, asked| {
+        let head = read_head(client);
+        asked.lock().unwrap().push(head.clone());
+        let target = head.split(' ').nth(1)?;
+        let refusal = match target.strip_prefix("http://") {
+            None => Some("403 Only to port 443"),
+            Some(_) if !head.contains(&format!("Proxy-Authorization: {credentials}\r\n")) => Some("407 No"),
+            Some(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            let _ = client.write_all(format!("HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+            return None;
+        }
+        let (authority, path) = target.strip_prefix("http://")?.split_once('/')?;
+        let mut upstream = TcpStream::connect(("127.0.0.1", authority.rsplit_once(':')?.1.parse().ok()?)).ok()?;
+        let rest = head.split_once("\r\n")?.1;
+        upstream.write_all(format!("GET /{path} HTTP/1.1\r\n{rest}").as_bytes()).ok()?;
+        Some(upstream)
+    })
+}
+
+/// A SOCKS5 proxy that is asked for names, and knows where each is.
+fn naming_socks_proxy() -> (u16, Asked) {
+    proxy(|client, asked| {
+        let mut greeting = [0; 3];
+        client.read_exact(&mut greeting).ok()?;
+        client.write_all(&[5, 0]).ok()?;
+        let mut wanted = [0; 5];
+        client.read_exact(&mut wanted).ok()?;
+        assert_eq!(wanted[3], 3, "asked by name");
+        let mut rest = vec![0; usize::from(wanted[4]) + 2];
+        client.read_exact(&mut rest).ok()?;
+        let (name, port) = rest.split_at(rest.len() - 2);
+        asked.lock().unwrap().push(String::from_utf8_lossy(name).into_owned());
+        let upstream = TcpStream::connect(("127.0.0.1", u16::from_be_bytes([port[0], port[1]]))).ok()?;
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).ok()?;
+        Some(upstream)
+    })
+}
+
+const UNKNOWN_HERE: &str = "media.only-the-proxy-knows.invalid";
+
+fn rules(proxy: String) -> Option<ProxyRules> {
+    Some(ProxyRules { http: Some(proxy.clone()), https: Some(proxy), except: String::new() })
+}
+
+#[test]
+fn plain_http_goes_to_the_proxy_of_an_environment_in_absolute_form() {
+    let file = bytes(7, 300_000);
+    let origin = Origin::serving(file.clone(), Some("\"v1\""));
+    let (port, asked) = forwarding_proxy("Basic dXNlcjpwQHNz");
+    let lab = Lab::new();
+    let mut request = lab.request(&origin.url("/f?q=1"));
+    request.proxy_rules = rules(format!("user:p%40ss@127.0.0.1:{port}"));
+    lab.assert_holds(lab.run(request), &file);
+    let head = asked.lock().unwrap()[0].clone();
+    assert!(head.starts_with(&format!("GET {} HTTP/1.1\r\n", origin.url("/f?q=1"))), "{head}");
+    assert!(origin.requests().iter().all(|request| request.header("host").is_some()));
+    let mut wrong = lab.request(&origin.url("/f"));
+    (wrong.proxy_rules, wrong.retries) = (rules(format!("http://127.0.0.1:{port}")), 0);
+    std::fs::remove_file(lab.target()).unwrap();
+    let refused = lab.run(wrong);
+    assert!(refused.as_ref().is_err_and(|error| error.to_string().contains("407")), "{refused:?}");
+    lab.assert_refused(refused, &["connect"]);
+}
+
+#[test]
+fn a_name_that_only_the_proxy_knows_is_left_to_it_when_that_was_asked_or_the_name_is_open() {
+    let file = bytes(8, 300_000);
+    let origin = Origin::serving(file.clone(), Some("\"v1\""));
+    let url = origin.url("/f").replace("127.0.0.1", UNKNOWN_HERE);
+    let (port, _asked) = forwarding_proxy("Basic dTpw");
+    let (socks_port, named) = naming_socks_proxy();
+    let proxy = format!("http://u:p@127.0.0.1:{port}");
+    let run = |lab: &Lab, change: &dyn Fn(&mut vasset_engine::request::Request)| {
+        let mut request = lab.request(&url);
+        request.retries = 0;
+        change(&mut request);
+        lab.run(request)
+    };
+    let lab = Lab::new();
+    lab.assert_refused(run(&lab, &|request| request.proxy = Some(proxy.clone())), &["connect"]);
+    lab.assert_holds(run(&lab, &|request| request.proxy_rules = rules(proxy.clone())), &file);
+    let open = Lab::with(|settings| settings.egress_allow.push(UNKNOWN_HERE.to_owned()));
+    open.assert_holds(run(&open, &|request| request.proxy = Some(proxy.clone())), &file);
+    let lab = Lab::new();
+    lab.assert_holds(run(&lab, &|request| request.proxy = Some(format!("socks5h://127.0.0.1:{socks_port}"))), &file);
+    assert!(named.lock().unwrap().iter().all(|name| name == UNKNOWN_HERE));
+}
+
+#[test]
+fn what_the_policy_refuses_is_refused_before_any_proxy_is_asked() {
+    let (port, asked) = forwarding_proxy("");
+    let (socks_port, named) = naming_socks_proxy();
+    let lab = Lab::new();
+    for url in
+        ["http://10.0.0.1/f", "http://localhost/f", "http://x.internal/f", "http://a.example:25/f", "https://[::1]/f"]
+    {
+        for proxy in [format!("http://127.0.0.1:{port}"), format!("socks5h://127.0.0.1:{socks_port}")] {
+            let mut request = lab.request(url);
+            request.proxy_rules = rules(proxy);
+            lab.assert_refused(lab.run(request), &["egress_denied"]);
+        }
+    }
+    assert!(asked.lock().unwrap().is_empty() && named.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_redirect_goes_by_the_rules_of_the_place_it_leads_to() {
+    let file = bytes(9, 100_000);
+    let origin = Origin::serving(file.clone(), None);
+    let direct = origin.url("/f");
+    let first = Origin::start(move |_, wire| {
+        wire.send(format!("HTTP/1.1 302 Found\r\nLocation: {direct}\r\nContent-Length: 0\r\n\r\n"));
+    });
+    let (port, asked) = forwarding_proxy("Basic dTpw");
+    let lab = Lab::new();
+    let mut request = lab.request(&first.url("/start"));
+    request.proxy_rules = rules(format!("http://u:p@127.0.0.1:{port}"))
+        .map(|rules| ProxyRules { except: origin.address().to_string(), ..rules });
+    lab.assert_holds(lab.run(request), &file);
+    assert_eq!(asked.lock().unwrap().len(), 1, "the second hop is excepted");
+}
+
+#[test]
+fn a_self_signed_certificate_that_is_trusted_by_itself_is_enough_for_its_own_name() {
+    let file = bytes(10, 100_000);
+    for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::ExplicitNoCa, IsCa::NoCa] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let certificate = params.self_signed(&key).unwrap();
+        let server = |certificate: &rcgen::Certificate, key: &KeyPair| {
+            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+            Arc::new(builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap())
+        };
+        let mut ca = tempfile::NamedTempFile::new().unwrap();
+        ca.write_all(certificate.pem().as_bytes()).unwrap();
+        let path = ca.path().to_owned();
+        let lab = Lab::with(|settings| {
+            settings.ca_file = Some(path);
+            settings.egress_allow.push("localhost".to_owned());
+        });
+        let port = serve_tls(server(&certificate, &key), file.clone(), Ending::Length);
+        lab.assert_holds(lab.fetch(&format!("https://127.0.0.1:{port}/f")), &file);
+        std::fs::remove_file(lab.target()).unwrap();
+        lab.assert_refused(lab.fetch(&format!("https://localhost:{port}/f")), &["connect"]);
+        // The same names and another key: not the certificate that is trusted.
+        let other = KeyPair::generate().unwrap();
+        let forged = params.self_signed(&other).unwrap();
+        let port = serve_tls(server(&forged, &other), file.clone(), Ending::Length);
+        lab.assert_refused(lab.fetch(&format!("https://127.0.0.1:{port}/f")), &["connect"]);
+    }
+}
+
+#[test]
+fn a_self_signed_certificate_that_has_expired_is_refused_although_it_is_trusted() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    let mut ca = tempfile::NamedTempFile::new().unwrap();
+    ca.write_all(certificate.pem().as_bytes()).unwrap();
+    let path = ca.path().to_owned();
+    let lab = Lab::with(|settings| settings.ca_file = Some(path));
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    let port = serve_tls(Arc::new(config), bytes(1, 10), Ending::Length);
+    lab.assert_refused(lab.fetch(&format!("https://127.0.0.1:{port}/f")), &["connect"]);
 }

@@ -104,6 +104,18 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class Cookie:
+    """One of the site's cookies: for ``domain`` alone, or with a leading dot for everything below it too."""
+
+    name: str
+    value: str = field(repr=False)
+    domain: str
+    path: str = "/"
+    secure: bool = False
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """One file the engine must fetch, under the very name yt-dlp's post-processing expects.
 
@@ -116,7 +128,7 @@ class Stream:
     url: str
     file_name: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    cookies: str | None = None
+    cookies: Sequence[Cookie] = ()
     fragments: Sequence[Fragment] = ()
     size_bytes: int | None = None
     max_range_bytes: int | None = None

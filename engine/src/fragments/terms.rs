@@ -9,7 +9,6 @@ use crate::download::Context;
 use crate::error::{Error, Result};
 use crate::net::coding::unzipped;
 use crate::net::cookies::Jar;
-use crate::net::proxy::Proxy;
 use crate::net::{FetchSpec, Response};
 use crate::probe::{Answer, Content, judge};
 use crate::request::Request;
@@ -34,7 +33,7 @@ impl Terms {
         spec.headers = request.headers.clone();
         spec.cookies = request.cookies.clone();
         spec.jar = Arc::new(Jar::new(request.jar.clone()));
-        spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
+        spec.proxies = Arc::new(request.proxies()?);
         spec.connect_timeout = request.connect_timeout;
         spec.max_redirects = request.max_redirects;
         spec.allows_http2 = request.http2;

@@ -136,7 +136,18 @@ impl EgressPolicy {
         Err(GuardError::AddressDenied { host: host.to_owned(), address, denial })
     }
 
-    fn opens_name(&self, host: &str, port: u16) -> bool {
+    /// Decides on a name whose addresses nobody here will see, because a proxy resolves it: what is said of names and ports
+    /// must be enough.
+    pub fn check_name_alone(&self, name: &str, port: u16) -> Result<(), GuardError> {
+        self.check_name(name, port)?;
+        if ports::is_open(port) || self.opens_name(name, port) {
+            return Ok(());
+        }
+        Err(GuardError::PortDenied { host: name.to_owned(), port })
+    }
+
+    /// Whether the operator opened this name on this port, whatever it resolves to.
+    pub fn opens_name(&self, host: &str, port: u16) -> bool {
         self.shared.allow.iter().any(|entry| entry.opens_name(host, port))
     }
 }

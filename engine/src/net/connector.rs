@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::dns::Resolver;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Resolves, Target};
 use super::stream::Stream;
 use super::tls::{TlsSettings, TlsStream};
 use crate::error::{Error, Result};
@@ -72,7 +72,15 @@ impl Connector {
     }
 
     async fn connect_unbounded(&self, endpoint: &Endpoint<'_>, place: &str) -> Result<Stream> {
-        let tcp = self.open_tcp(endpoint.url.host(), endpoint.url.port(), endpoint.proxy, place).await?;
+        let (host, port) = (endpoint.url.host(), endpoint.url.port());
+        let tcp = match endpoint.proxy {
+            Some(proxy) if self.is_forwarded(endpoint.url, proxy) => {
+                // It is the proxy that will connect, but not to what the policy refuses.
+                self.target_behind(proxy, host, port, place).await?;
+                self.open_proxy(proxy).await?
+            }
+            proxy => self.open_tcp(host, port, proxy, place).await?,
+        };
         if !endpoint.url.is_https() {
             return Ok(Stream::Plain(tcp));
         }
@@ -107,11 +115,23 @@ impl Connector {
     }
 
     async fn open_tcp(&self, host: &Host, port: u16, proxy: Option<&Proxy>, place: &str) -> Result<TcpStream> {
-        let addresses = self.addresses(host, port, place).await?;
         match proxy {
-            None => self.race(&host.to_string(), &addresses, place).await,
-            Some(proxy) => self.through(proxy, &addresses, place).await,
+            None => {
+                let addresses = self.addresses(host, port, place).await?;
+                self.race(&host.to_string(), &addresses, place).await
+            }
+            Some(proxy) => {
+                let target = self.target_behind(proxy, host, port, place).await?;
+                self.through(proxy, &target, place).await
+            }
         }
+    }
+
+    /// Whether requests for this address go to the proxy in absolute form, which leaves the name to it: only where the name
+    /// would be left to it anyhow.
+    pub fn is_forwarded(&self, url: &GuardedUrl, proxy: &Proxy) -> bool {
+        let is_open = matches!(url.host(), Host::Name(name) if self.policy.opens_name(name, url.port()));
+        proxy.takes_absolute_form(url) && (proxy.resolves() != Resolves::Never || is_open)
     }
 
     /// All addresses of the host, every one of them checked.
@@ -127,21 +147,45 @@ impl Connector {
         }
     }
 
-    /// Connects to the proxy, which is checked like any other place, and asks it for one of `targets` by *address*:
-    /// a proxy that resolved the name again could be sent to an address nobody checked. SNI and `Host` keep the name.
-    async fn through(&self, proxy: &Proxy, targets: &[SocketAddr], place: &str) -> Result<TcpStream> {
-        let proxy_place = format!("the proxy {}", proxy.place());
-        let proxies = self.addresses(proxy.host(), proxy.port(), &proxy_place).await?;
-        // Few proxies can do IPv6, and there is no race behind a proxy.
-        let target = targets.iter().find(|target| target.is_ipv4()).or(targets.first()).copied();
-        let Some(target) = target else {
-            let cause = std::io::Error::new(std::io::ErrorKind::NotFound, "no address");
-            return Err(Error::connect("resolve the name of", place, &cause));
+    /// What the proxy is to connect to: an address that was checked, unless the name is the proxy's to resolve. A proxy that
+    /// resolved a name once more could be sent to an address nobody checked; docs/decisions/egress-guard.md says when it may.
+    async fn target_behind(&self, proxy: &Proxy, host: &Host, port: u16, place: &str) -> Result<Target> {
+        let Host::Name(name) = host else {
+            let addresses = self.addresses(host, port, place).await?;
+            return first_of(&addresses, place);
         };
-        let mut tcp = self.race(&proxy.host().to_string(), &proxies, &proxy_place).await?;
+        let by_name = || {
+            self.policy.check_name_alone(name, port)?;
+            Ok(Target::Name(name.clone(), port))
+        };
+        if proxy.resolves() == Resolves::Always {
+            return by_name();
+        }
+        match self.addresses(host, port, place).await {
+            Ok(addresses) => first_of(&addresses, place),
+            Err(Error::Connect { .. })
+                if proxy.resolves() == Resolves::WhatWeCannot || self.policy.opens_name(name, port) =>
+            {
+                by_name()
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the proxy for `target`; SNI and `Host` keep the name.
+    async fn through(&self, proxy: &Proxy, target: &Target, place: &str) -> Result<TcpStream> {
+        let mut tcp = self.open_proxy(proxy).await?;
         let opened = proxy.open(&mut tcp, target).await;
-        opened.map_err(|cause| Error::connect("get through", &format!("{proxy_place} to {place}"), &cause))?;
+        let route = format!("the proxy {} to {place}", proxy.place());
+        opened.map_err(|cause| Error::connect("get through", &route, &cause))?;
         Ok(tcp)
+    }
+
+    /// A connection to the proxy itself, which is checked like any other place.
+    async fn open_proxy(&self, proxy: &Proxy) -> Result<TcpStream> {
+        let place = format!("the proxy {}", proxy.place());
+        let addresses = self.addresses(proxy.host(), proxy.port(), &place).await?;
+        self.race(&proxy.host().to_string(), &addresses, &place).await
     }
 
     /// Happy eyeballs (RFC 8305): families alternate, the first to connect wins, the others are dropped. Successive
@@ -182,6 +226,15 @@ impl Connector {
         self.resolver.forget(host);
         Err(refused(place, &last))
     }
+}
+
+/// Few proxies can do IPv6, and there is no race behind a proxy.
+fn first_of(targets: &[SocketAddr], place: &str) -> Result<Target> {
+    let target = targets.iter().find(|target| target.is_ipv4()).or(targets.first()).copied();
+    target.map(Target::Address).ok_or_else(|| {
+        let cause = std::io::Error::new(std::io::ErrorKind::NotFound, "no address");
+        Error::connect("resolve the name of", place, &cause)
+    })
 }
 
 fn refused(place: &str, cause: &std::io::Error) -> Error {

@@ -65,8 +65,13 @@ pub enum Framing {
     UntilClose,
 }
 
-/// Sends `GET target` with exactly these headers.
-pub async fn send_get(stream: &mut Stream, target: &str, headers: &HeaderMap) -> io::Result<()> {
+/// Sends `GET target` with exactly these headers, and what a proxy that forwards it wants to see.
+pub async fn send_get(
+    stream: &mut Stream,
+    target: &str,
+    headers: &HeaderMap,
+    proxy_authorization: Option<String>,
+) -> io::Result<()> {
     let mut head = Vec::with_capacity(512);
     head.extend_from_slice(b"GET ");
     head.extend_from_slice(target.as_bytes());
@@ -76,6 +81,9 @@ pub async fn send_get(stream: &mut Stream, target: &str, headers: &HeaderMap) ->
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
+    }
+    if let Some(authorization) = proxy_authorization {
+        head.extend_from_slice(format!("Proxy-Authorization: {authorization}\r\n").as_bytes());
     }
     head.extend_from_slice(b"\r\n");
     stream.write_all(&head).await?;

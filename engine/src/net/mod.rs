@@ -14,9 +14,11 @@ pub mod hot;
 pub mod http1;
 mod http2;
 pub mod pool;
+pub mod proxies;
 pub mod proxy;
 pub mod stream;
 pub mod tls;
+mod trust;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use self::connector::{Connector, Endpoint, place};
 use self::cookies::Jar;
 use self::http2::{Origins, Route};
 use self::pool::{Pool, PoolKey};
+use self::proxies::Proxies;
 use self::proxy::Proxy;
 use self::stream::Stream;
 use crate::error::{Error, Result, shown};
@@ -63,8 +66,8 @@ pub struct FetchSpec {
     pub range: Option<(u64, Option<u64>)>,
     /// `If-Range` validator; only sent with a range.
     pub if_range: Option<String>,
-    /// Upstream proxy.
-    pub proxy: Option<Proxy>,
+    /// Upstream proxies.
+    pub proxies: Arc<Proxies>,
     /// Bound of name + TCP + TLS + proxy.
     pub connect_timeout: Duration,
     /// Bound of the wait for response headers.
@@ -89,7 +92,7 @@ impl FetchSpec {
             private_to: None,
             range: None,
             if_range: None,
-            proxy: None,
+            proxies: Arc::default(),
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             max_redirects: MOST_REDIRECTS,
@@ -202,7 +205,7 @@ impl Client {
             is_https: url.is_https(),
             host: url.host().to_string(),
             port: url.port(),
-            proxy: spec.proxy.clone(),
+            proxy: spec.proxies.of_url(url).cloned(),
         };
         self.wait_for_pause(&key.host).await;
         let permit = spec.holder.as_ref().unwrap_or(&self.shared.own_holder).acquire(&key.host).await;
@@ -228,7 +231,7 @@ impl Client {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (proxy, timeout) = (spec.proxy.as_ref(), spec.connect_timeout);
+            let (proxy, timeout) = (key.proxy.as_ref(), spec.connect_timeout);
             let endpoint = Endpoint { url, proxy, offers_http2: true, timeout };
             let route = self.shared.http2.route(key, || self.shared.connector.connect(&endpoint)).await?;
             let lease = match route {
@@ -288,7 +291,7 @@ impl Client {
         if fresh.is_none()
             && let Some(stream) = self.shared.pool.take(key)
         {
-            match self.exchange(stream, true, spec, url, headers).await {
+            match self.exchange(stream, true, spec, url, headers, key).await {
                 Err(Error::Truncated { .. }) => {}
                 answered => return answered,
             }
@@ -296,12 +299,12 @@ impl Client {
         let stream = match fresh {
             Some(stream) => stream,
             None => {
-                let (proxy, timeout) = (spec.proxy.as_ref(), spec.connect_timeout);
+                let (proxy, timeout) = (key.proxy.as_ref(), spec.connect_timeout);
                 let endpoint = Endpoint { url, proxy, offers_http2: false, timeout };
                 self.shared.connector.connect(&endpoint).await?
             }
         };
-        self.exchange(stream, false, spec, url, headers).await
+        self.exchange(stream, false, spec, url, headers, key).await
     }
 
     async fn exchange(
@@ -311,12 +314,15 @@ impl Client {
         spec: &FetchSpec,
         url: &GuardedUrl,
         headers: &HeaderMap,
+        key: &PoolKey,
     ) -> Result<Answered> {
         let started = Instant::now();
         let mut excess = Vec::new();
-        let target = &url.url()[url::Position::BeforePath..url::Position::AfterQuery];
+        let forwarding = key.proxy.as_ref().filter(|proxy| self.shared.connector.is_forwarded(url, proxy));
+        let start = if forwarding.is_some() { url::Position::BeforeScheme } else { url::Position::BeforePath };
+        let target = &url.url()[start..url::Position::AfterQuery];
         let exchange = async {
-            http1::send_get(&mut stream, target, headers).await?;
+            http1::send_get(&mut stream, target, headers, forwarding.and_then(Proxy::authorization)).await?;
             http1::read_head(&mut stream, &mut excess).await
         };
         match tokio::time::timeout(spec.header_timeout, exchange).await {
@@ -325,6 +331,17 @@ impl Client {
                 place: place(url),
                 detail: "a kept connection brought both Content-Length and Transfer-Encoding".to_owned(),
             }),
+            Ok(Ok(head))
+                if head.status == 407
+                    && let Some(proxy) = forwarding =>
+            {
+                Err(Error::Connect {
+                    what: "get through",
+                    place: format!("the proxy {} to {}", proxy.place(), place(url)),
+                    detail: "it wants other credentials (407)".to_owned(),
+                    obstacle: Obstacle::Standing,
+                })
+            }
             Ok(Ok(head)) => Ok(Answered {
                 status: head.status,
                 first_byte: started.elapsed(),

@@ -1,7 +1,8 @@
 //! Upstream proxies: HTTP `CONNECT` and SOCKS5, with credentials.
 //!
-//! Both are asked for an *address* that the egress policy has seen, never for a name. `CONNECT` also carries plain
-//! `http`: the absolute form (`GET http://name/…`) would let the proxy resolve the name again.
+//! Both are asked for an *address* that the egress policy has seen, and for a name only where somebody asked for that or the
+//! operator opened the name ([`Resolves`]). `CONNECT` carries plain `http` too, except where the name may be handed on: then
+//! the absolute form (`GET http://name/…`) spares those whose proxy allows `CONNECT` to port 443 only.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::guard::Host;
+use crate::guard::{GuardedUrl, Host};
 
 /// A parsed proxy URL. `Debug` and messages never show the credentials.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -21,6 +22,36 @@ pub struct Proxy {
     host: Host,
     port: u16,
     credentials: Option<(String, String)>,
+    resolves: Resolves,
+}
+
+/// Whose resolver decides where a name leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resolves {
+    /// Ours, whose answers the egress policy sees.
+    Never,
+    /// Ours; the proxy's for names that ours does not know, as behind a firewall.
+    WhatWeCannot,
+    /// The proxy's, unseen by us and asked by nobody here: `socks5h`.
+    Always,
+}
+
+/// What a proxy is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An address that was checked.
+    Address(SocketAddr),
+    /// A name for the proxy's own resolver.
+    Name(String, u16),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(formatter),
+            Self::Name(name, port) => write!(formatter, "{name}:{port}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,14 +67,16 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://user:password@host:port`, `socks5://…` or `socks5h://…`.
+    /// Reads `http://user:password@host:port`, `socks5://…`, `socks5h://…`, or `host:port` for the first.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |why: &str| Error::InvalidRequest(format!("the proxy URL {why}"));
-        let url =
-            Url::parse(text).map_err(|_| invalid("cannot be read; write http://host:port or socks5://host:port"))?;
+        let is_bare = !text.contains("://") && text.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
+        let spelled = if is_bare { format!("http://{text}") } else { text.to_owned() };
+        let url = Url::parse(&spelled)
+            .map_err(|_| invalid("cannot be read; write http://host:port or socks5://host:port"))?;
         let (kind, default_port) = match url.scheme() {
             "http" => (Kind::Connect, 8080),
-            "socks5" | "socks5h" => (Kind::Socks5, 1080),
+            "socks5" | "socks5h" | "socks" => (Kind::Socks5, 1080),
             other => return Err(Error::Unsupported(format!("a proxy of scheme {other}"))),
         };
         let text_host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| invalid("has no host"))?;
@@ -59,7 +92,30 @@ impl Proxy {
         };
         // `http://host` means port 80 to the URL parser; to people it means the proxy's usual port.
         let port = url.port().unwrap_or(default_port);
-        Ok(Self { kind, host, port, credentials })
+        let resolves = if url.scheme() == "socks5h" { Resolves::Always } else { Resolves::Never };
+        Ok(Self { kind, host, port, credentials, resolves })
+    }
+
+    /// The same proxy, asked by name for what cannot be resolved here.
+    pub fn resolving_what_we_cannot(self) -> Self {
+        let resolves = if self.resolves == Resolves::Never { Resolves::WhatWeCannot } else { self.resolves };
+        Self { resolves, ..self }
+    }
+
+    /// Whose resolver decides.
+    pub fn resolves(&self) -> Resolves {
+        self.resolves
+    }
+
+    /// Whether it could be asked for this address in absolute form: plain `http` through an HTTP proxy.
+    pub fn takes_absolute_form(&self, url: &GuardedUrl) -> bool {
+        self.kind == Kind::Connect && !url.is_https()
+    }
+
+    /// The value of `Proxy-Authorization`, where it takes one.
+    pub fn authorization(&self) -> Option<String> {
+        let (user, password) = self.credentials.as_ref()?;
+        Some(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())))
     }
 
     /// The proxy's own host.
@@ -78,20 +134,17 @@ impl Proxy {
     }
 
     /// Makes `tcp`, connected to the proxy, a tunnel to `target`.
-    pub async fn open(&self, tcp: &mut TcpStream, target: SocketAddr) -> io::Result<()> {
+    pub async fn open(&self, tcp: &mut TcpStream, target: &Target) -> io::Result<()> {
         match self.kind {
             Kind::Connect => self.open_connect(tcp, target).await,
             Kind::Socks5 => self.open_socks5(tcp, target).await,
         }
     }
 
-    async fn open_connect(&self, tcp: &mut TcpStream, target: SocketAddr) -> io::Result<()> {
+    async fn open_connect(&self, tcp: &mut TcpStream, target: &Target) -> io::Result<()> {
         let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
-        if let Some((user, password)) = &self.credentials {
-            head.push_str(&format!(
-                "Proxy-Authorization: Basic {}\r\n",
-                base64(format!("{user}:{password}").as_bytes())
-            ));
+        if let Some(authorization) = self.authorization() {
+            head.push_str(&format!("Proxy-Authorization: {authorization}\r\n"));
         }
         head.push_str("\r\n");
         tcp.write_all(head.as_bytes()).await?;
@@ -118,7 +171,7 @@ impl Proxy {
     }
 
     /// RFC 1928 and, for credentials, RFC 1929.
-    async fn open_socks5(&self, tcp: &mut TcpStream, target: SocketAddr) -> io::Result<()> {
+    async fn open_socks5(&self, tcp: &mut TcpStream, target: &Target) -> io::Result<()> {
         let method = if self.credentials.is_some() { 2 } else { 0 };
         tcp.write_all(&[5, 1, method]).await?;
         let mut choice = [0; 2];
@@ -140,17 +193,26 @@ impl Proxy {
             }
         }
         let mut message = vec![5, 1, 0];
-        match target {
-            SocketAddr::V4(target) => {
+        let port = match target {
+            Target::Address(SocketAddr::V4(target)) => {
                 message.push(1);
                 message.extend_from_slice(&target.ip().octets());
+                target.port()
             }
-            SocketAddr::V6(target) => {
+            Target::Address(SocketAddr::V6(target)) => {
                 message.push(4);
                 message.extend_from_slice(&target.ip().octets());
+                target.port()
             }
-        }
-        message.extend_from_slice(&target.port().to_be_bytes());
+            Target::Name(name, port) => {
+                let length =
+                    u8::try_from(name.len()).map_err(|_| io::Error::other("names of SOCKS5 end at 255 bytes"))?;
+                message.extend_from_slice(&[3, length]);
+                message.extend_from_slice(name.as_bytes());
+                *port
+            }
+        };
+        message.extend_from_slice(&port.to_be_bytes());
         tcp.write_all(&message).await?;
         let mut head = [0; 4];
         tcp.read_exact(&mut head).await?;
@@ -208,6 +270,10 @@ mod tests {
         let proxy = Proxy::parse("socks5://us%65r:p%40ss@9.9.9.9").unwrap();
         assert_eq!(proxy.credentials, Some(("user".to_owned(), "p@ss".to_owned())));
         assert_eq!((proxy.port(), format!("{proxy:?}")), (1080, "Proxy(Socks5 9.9.9.9:1080)".to_owned()));
+        for (text, place) in [("127.0.0.1:3128", "127.0.0.1:3128"), ("proxy.corp:8080", "proxy.corp:8080")] {
+            assert_eq!(format!("{:?}", Proxy::parse(text).unwrap()), format!("Proxy(Connect {place})"));
+        }
+        assert_eq!(Proxy::parse("socks5h://h").unwrap().resolving_what_we_cannot().resolves(), Resolves::Always);
         assert!(Proxy::parse("ftp://host").is_err());
         assert!(Proxy::parse("nonsense").is_err());
     }

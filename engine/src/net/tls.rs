@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use rustls::client::UnbufferedClientConnection;
+use rustls::client::{UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::hot::{HOT_BYTES, HotBuffer};
+use super::trust::Trust;
 use crate::error::{Error, Result};
 
 /// The largest record on the wire (RFC 8446 §5.2, with TLS 1.2's allowance).
@@ -53,6 +54,7 @@ impl TlsSettings {
     fn build(&self) -> Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut named = Vec::new();
         if let Some(path) = &self.ca_file {
             let unreadable = |cause: &dyn std::fmt::Display| {
                 Error::InvalidRequest(format!("the CA file {} cannot be read: {cause}", path.display()))
@@ -60,13 +62,21 @@ impl TlsSettings {
             let extra = CertificateDer::pem_file_iter(path).map_err(|cause| unreadable(&cause))?;
             for certificate in extra {
                 let certificate = certificate.map_err(|cause| unreadable(&cause))?;
-                roots.add(certificate).map_err(|cause| unreadable(&cause))?;
+                roots.add(certificate.clone()).map_err(|cause| unreadable(&cause))?;
+                named.push(certificate);
             }
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        let cannot = |cause: &dyn std::fmt::Display| Error::InvalidRequest(format!("TLS cannot be set up: {cause}"));
+        let provider = Arc::new(provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|cause| Error::InvalidRequest(format!("TLS cannot be set up: {cause}")))?;
-        Ok(config.with_root_certificates(roots).with_no_client_auth())
+            .map_err(|cause| cannot(&cause))?;
+        if named.is_empty() {
+            return Ok(config.with_root_certificates(roots).with_no_client_auth());
+        }
+        let roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let trust = Trust { roots: roots.map_err(|cause| cannot(&cause))?, named };
+        Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(trust)).with_no_client_auth())
     }
 }
 

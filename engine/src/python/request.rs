@@ -11,6 +11,7 @@ use super::error::Raise;
 use crate::error::{Error, Result};
 use crate::fragments::Selection;
 use crate::hash::Algorithm;
+use crate::net::proxies::ProxyRules;
 use crate::request::{FragmentSpec, Request, Source};
 
 /// See the stub.
@@ -78,7 +79,7 @@ impl PyRequest {
         max_range_bytes: Option<u64>,
         rate_limit: Option<u64>,
         weight: u32,
-        proxy: Option<String>,
+        proxy: Option<ProxyArgument>,
         max_bytes: Option<u64>,
         timeout_seconds: Option<f64>,
         connect_timeout_seconds: f64,
@@ -120,7 +121,15 @@ impl PyRequest {
         request.max_range_bytes = max_range_bytes;
         request.rate_limit = rate_limit.filter(|rate| *rate > 0);
         request.weight = weight;
-        request.proxy = proxy;
+        match proxy {
+            None => {}
+            Some(ProxyArgument::All(proxy)) => request.proxy = Some(proxy),
+            Some(ProxyArgument::Rules(mut rules)) => {
+                let (http, https) = (rules.remove("http"), rules.remove("https"));
+                let except = rules.remove("except").unwrap_or_default();
+                request.proxy_rules = Some(ProxyRules { http, https, except });
+            }
+        }
         request.max_bytes = max_bytes;
         request.timeout = timeout_seconds.map(seconds).transpose()?;
         request.connect_timeout = seconds(connect_timeout_seconds)?;
@@ -153,6 +162,13 @@ impl PyRequest {
     fn target(&self) -> String {
         self.request.target.display().to_string()
     }
+}
+
+/// One proxy for everything, or the rules of a person's environment.
+#[derive(FromPyObject)]
+enum ProxyArgument {
+    All(String),
+    Rules(HashMap<String, String>),
 }
 
 /// Reads the name of a hash.

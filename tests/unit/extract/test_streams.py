@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from yt_dlp import YoutubeDL
 
+from vasset.adapters.extract.answers import extraction
 from vasset.adapters.extract.child.qualities import shortlist
 from vasset.adapters.extract.child.sizes import estimate, total
-from vasset.adapters.extract.child.streams import file_name, stream, tame
+from vasset.adapters.extract.child.streams import cookies_in, file_name, stream, tame
 from vasset.adapters.extract.child.text import address, text
+from vasset.domain.media import Cookie
 
 PLAIN = {"format_id": "18", "url": "https://example.com/v", "ext": "mp4", "protocol": "https"}
 
 
 def made(form: dict[str, Any], *, merged: bool = False) -> dict[str, Any]:
-    return stream(tame(form, set()), merged=merged, cookies=None, duration=10.0)
+    return stream(tame(form, set()), merged=merged, cookies=[], duration=10.0)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,24 @@ def test_a_title_is_always_one_line_of_utf_8(value: str) -> None:
 )
 def test_a_thumbnail_is_a_web_address_or_nothing(value: Any) -> None:
     assert address(value) is None
+
+
+def test_the_whole_jar_is_handed_over_with_where_each_cookie_belongs() -> None:
+    with YoutubeDL({"quiet": True}) as downloader:
+        downloader._load_cookies("plain=1; Domain=cdn.example.com; Path=/hls; Secure", autoscope=False)
+        downloader._load_cookies("wide=2; Domain=.example.com; Path=/", autoscope=False)
+        jar = cookies_in(downloader.cookiejar)
+    assert {(one["name"], one["domain"], one["path"], one["secure"]) for one in jar} == {
+        ("plain", "cdn.example.com", "/hls", True),
+        ("wide", ".example.com", "/", False),
+    }
+    form = tame(PLAIN, set())
+    answer = {
+        "title": "t",
+        "site": "s",
+        "info": {},
+        "streams": [stream(form, merged=False, cookies=jar, duration=None)],
+    }
+    (handed,) = extraction(answer, "1").streams
+    assert {one.name for one in handed.cookies} == {"plain", "wide"}
+    assert "secret" not in repr(Cookie("a", "secret", "h.example"))

@@ -17,6 +17,7 @@ from vasset.domain.errors import (
     VAssetError,
 )
 from vasset.domain.media import (
+    Cookie,
     Extraction,
     Format,
     Fragment,
@@ -84,7 +85,10 @@ def extraction(answer: Mapping[str, Any], version: str) -> Extraction:
 def _stream(answer: Mapping[str, Any]) -> Stream:
     if "/" in answer["file_name"] or answer["file_name"].startswith("."):
         raise ValueError("a stream outside the workspace")
-    return Stream(**dict(answer) | {"fragments": tuple(Fragment(**piece) for piece in answer["fragments"])})
+    fragments = tuple(Fragment(**piece) for piece in answer["fragments"])
+    return Stream(
+        **dict(answer) | {"fragments": fragments, "cookies": tuple(Cookie(**one) for one in answer["cookies"])}
+    )
 
 
 def processed(answer: Mapping[str, Any]) -> ProcessedMedia:

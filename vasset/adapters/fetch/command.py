@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
+    from vasset.adapters.fetch.environment import Rules
     from vasset.adapters.fetch.playlist import Fetched
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_UNSUPPORTED, EXIT_INTERRUPTED = (
@@ -34,6 +35,10 @@ QUIET_SECONDS = 3.0
 ANSWER_TIMEOUT_SECONDS = 120.0
 CONNECTIONS_PER_HOST = 16  # unless somebody asks for more
 DISK_FLOOR_BYTES = 16 * 2**20  # what a desktop needs to tell its user that the disk is full
+REMARKS = {
+    "end_unannounced": "the server told neither its length nor, by close_notify, its end: had the connection been cut, it would look the same",
+    "unpacked": "it came compressed and was unpacked: size and digest are of what it stands for",
+}
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
 FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
@@ -42,21 +47,36 @@ one of several sounds. Sound that is apart from its picture is fetched beside it
 whose clock begins anew and gives the joined file the container that FILE's extension names.
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 the address was refused, 4 the origin or the network failed, 5 the disk refused,
 6 recognised and not supported (live, DRM, SAMPLE-AES), 130 interrupted.
-Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY."""
+Cookies go where they belong, on redirects and to segments too; those that answers set are kept until the end.
+Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY, else http_proxy,
+https_proxy, all_proxy and no_proxy (http://, socks5://, or socks5h:// to have names resolved by the proxy)."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Answers the exit code; says what happened on standard error, or as one JSON line on standard output."""
     options = _parse(argv)
+    allowed = [part.strip() for part in os.environ.get("VASSET_EGRESS_ALLOW", "").split(",") if part.strip()]
+    wanted = _each(options)
+    try:
+        for each in wanted:
+            each.jar = _jar(each, allowed)
+    except (OSError, ValueError) as error:
+        _say(options, "invalid_request", str(error))
+        return EXIT_USAGE
+    except _engine.EngineError as error:
+        _say(options, error.code, str(error))
+        return _exit_code(error)
+    proxy, proxies = _proxies()
     engine = _engine.Engine(
-        egress_allow=[part.strip() for part in os.environ.get("VASSET_EGRESS_ALLOW", "").split(",") if part.strip()],
+        egress_allow=allowed + proxies,
         ca_file=os.environ.get("VASSET_CA_FILE"),
         rate_limit=options.limit_rate,
         max_connections_per_host=max(CONNECTIONS_PER_HOST, options.connections or 0),
         disk_floor=DISK_FLOOR_BYTES,
     )
     code = 0
-    for each in _each(options):
+    for each in wanted:
+        each.proxy = proxy
         ended = _fetch_one(engine, each)
         if ended == EXIT_INTERRUPTED:
             return ended
@@ -122,6 +142,10 @@ def _parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--header", metavar="K:V", action="append", default=[], type=_header, help="sent to the origin; repeatable"
     )
+    parser.add_argument(
+        "--cookie", metavar="K=V", action="append", default=[], help="for the host of the address; repeatable"
+    )
+    parser.add_argument("--cookies", metavar="FILE", help="a cookies.txt (Netscape format) as browsers export it")
     parser.add_argument(
         "--quality",
         metavar="Q",
@@ -205,6 +229,29 @@ def _what_is_kept(output: str) -> str:
     return "stopped; nothing of it can be gone on with, the same command begins again"
 
 
+def _jar(options: Namespace, allowed: list[str]) -> list[_engine.Cookie]:
+    """The cookies of all options, a header among them. Raises ``OSError``, ``ValueError`` and the engine's errors; no words show a value."""
+    lines = [*options.cookie, *(value for name, value in options.header if name.lower() == "cookie")]
+    if not lines and not options.cookies:
+        return []
+    from vasset.adapters.fetch import cookies
+
+    found = cookies.read_file(options.cookies) if options.cookies else []
+    for line in lines:
+        found += cookies.of_address(line, options.url, allowed)
+    return found
+
+
+def _proxies() -> tuple[Rules | None, list[str]]:
+    """The rules of the environment, and where their proxies are."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None, []
+    from vasset.adapters.fetch import environment
+
+    rules = environment.proxy_rules(os.environ)
+    return rules, environment.places(rules) if rules else []
+
+
 def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> Fetched | int:
     """What was fetched, or the exit code after words about why nothing was."""
     from vasset.adapters.fetch import playlist
@@ -231,7 +278,8 @@ def _request(options: Namespace, output: str, stream: int | None = None) -> _eng
     return _engine.Request(
         options.url,
         output,
-        headers=dict(options.header),
+        headers={name: value for name, value in options.header if name.lower() != "cookie"},
+        cookies=options.jar,
         kind=_kind(options),
         connections=options.connections,
         max_range_bytes=options.max_range,
@@ -242,7 +290,7 @@ def _request(options: Namespace, output: str, stream: int | None = None) -> _eng
         stream=stream,
         http2=not options.http1,
         skip_missing=options.skip_missing,
-        proxy=os.environ.get("VASSET_PROXY"),
+        proxy=options.proxy,
     )
 
 
@@ -316,7 +364,7 @@ def _draw(now: Sequence[_engine.Snapshot], waiting: str | None) -> None:
 
 
 def _report(options: Namespace, outcome: _engine.Outcome | Fetched) -> None:
-    remarks = list(getattr(outcome, "remarks", ()))
+    remarks: list[str] = list(outcome.remarks)
     if outcome.missing_fragments:
         remarks.append(f"{outcome.missing_fragments} of its segments are missing: the origin does not have them")
     digest = outcome.digests.get(options.hash)
@@ -342,7 +390,7 @@ def _report(options: Namespace, outcome: _engine.Outcome | Fetched) -> None:
         words = f"{outcome.path}: {outcome.size / 2**20:.1f} MiB in {outcome.seconds:.1f} s"
         if outcome.resumed_bytes:
             words += f", {outcome.resumed_bytes / 2**20:.1f} MiB of it from before"
-        words += "".join(f"\n{remark}" for remark in remarks)
+        words += "".join(f"\n{REMARKS.get(remark, remark)}" for remark in remarks)
         if outcome.durability == "unknown":
             words += "\nit is complete, but the disk did not confirm its name: it may be gone after a power cut"
         sys.stderr.write(words + (f"\n{options.hash} {digest}\n" if digest else "\n"))

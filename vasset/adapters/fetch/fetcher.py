@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from vasset import _engine
@@ -174,7 +174,7 @@ class EngineTransfer:
                 continue
             self._fetcher.expect(handle)
             try:
-                handle.refresh(stream.url, dict(stream.headers), stream.cookies)
+                handle.refresh(stream.url, dict(stream.headers), _cookies(stream))
             except _engine.EngineError as error:
                 raise translated(error) from error
 
@@ -211,7 +211,7 @@ class EngineTransfer:
                 stream.url,
                 str(self._workspace / stream.file_name),
                 headers=dict(stream.headers),
-                cookies=stream.cookies,
+                cookies=_cookies(stream),
                 kind=stream.kind,
                 fragments=fragments,
                 hashes=(self._fetcher.hash_algorithm,),
@@ -226,6 +226,17 @@ class EngineTransfer:
             )
         except _engine.EngineError as error:
             raise translated(error) from error
+
+
+def _cookies(stream: Stream) -> list[_engine.Cookie]:
+    """Without those no header could carry and those for domains that strangers share: a browser leaves them out too."""
+    found = []
+    for one in stream.cookies:
+        with suppress(_engine.InvalidRequest):
+            found.append(
+                _engine.Cookie(one.name, one.value, one.domain, path=one.path, secure=one.secure, expires=one.expires)
+            )
+    return found
 
 
 def _is_expired(handle: _engine.Handle) -> bool:

@@ -33,7 +33,7 @@ class NotFetched(Exception):
 
 
 class Fetched:
-    """What an ``Outcome`` says, of a file that something was done with after it had come. ``remarks`` are for people."""
+    """What an ``Outcome`` says, of a file that something was done with after it had come. ``remarks`` are the engine's, or words."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Fetched:
         self.missing_fragments = sum(outcome.missing_fragments for outcome in outcomes)
         self.final_url = outcomes[0].final_url if outcomes else ""
         self.durability = durability
-        self.remarks = tuple(remarks)
+        self.remarks = (*remarks, *sorted({remark for outcome in outcomes for remark in outcome.remarks}))
 
 
 class Wishes:

@@ -8,13 +8,16 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::net::head::tidied;
+use crate::net::http1::MOST_HEADERS as MOST_RESPONSE_HEADERS;
+
 /// Longest request head.
 pub(super) const LARGEST_REQUEST_HEAD: usize = 32 * 1024;
 
 /// Longest response head that is passed on.
 pub(super) const LARGEST_RESPONSE_HEAD: usize = 64 * 1024;
 
-/// Most header lines in a head.
+/// Most header lines in a request.
 const MOST_HEADERS: usize = 128;
 
 /// Headers between two neighbours (RFC 9110 §7.6.1), ours included.
@@ -153,10 +156,17 @@ pub(super) struct ResponseHead {
     pub(super) body_bytes: Option<u64>,
 }
 
-/// Understands an origin's response head.
+/// Understands an origin's response head, also one with odd lines; what is passed on has none.
 pub(super) fn parse_response(head: &[u8], method: &str) -> io::Result<ResponseHead> {
+    parse_tidy_response(head, method).or_else(|error| match tidied(head) {
+        Ok(tidy) => parse_tidy_response(&tidy, method),
+        Err(_) => Err(error),
+    })
+}
+
+fn parse_tidy_response(head: &[u8], method: &str) -> io::Result<ResponseHead> {
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "the response head is malformed");
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut headers = vec![httparse::EMPTY_HEADER; MOST_RESPONSE_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     if !matches!(response.parse(head), Ok(httparse::Status::Complete(_))) {
         return Err(malformed());
@@ -280,6 +290,16 @@ mod tests {
             None
         );
         assert!(parse_response(b"<html>\r\n\r\n", "GET").is_err());
+    }
+
+    #[test]
+    fn odd_lines_of_a_response_do_not_reach_the_client_and_hundreds_of_headers_do() {
+        let cookies = "Set-Cookie: a=b\r\n".repeat(400);
+        let head = format!("HTTP/1.1 200 OK\r\nA : b\r\n c\r\nPHP Warning: x\r\n{cookies}Content-Length: 7\r\n\r\n");
+        let parsed = parse_response(head.as_bytes(), "GET").unwrap();
+        let expected = format!("HTTP/1.1 200 OK\r\nA: b c\r\n{cookies}Content-Length: 7\r\nConnection: close\r\n\r\n");
+        assert_eq!((String::from_utf8_lossy(&parsed.bytes).as_ref(), parsed.body_bytes), (expected.as_str(), Some(7)));
+        assert!(parse_response(b"HTTP/1.1 200 OK\r\nContent-Length : 7\r\n\r\n", "GET").is_err());
     }
 
     #[test]

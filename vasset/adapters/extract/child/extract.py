@@ -20,7 +20,7 @@ from vasset.adapters.extract.child.options import base_options, checked
 from vasset.adapters.extract.child.recording import ask_to_finish, begun, follow
 from vasset.adapters.extract.child.sidecars import choose_subtitles
 from vasset.adapters.extract.child.sizes import total
-from vasset.adapters.extract.child.streams import requested, stream, tame
+from vasset.adapters.extract.child.streams import cookies_in, requested, stream, tame
 from vasset.adapters.extract.child.tags import are_worth_writing
 from vasset.adapters.extract.child.text import seconds, text
 
@@ -140,10 +140,10 @@ def _extraction(
         raise JobFailed(of_kind("unavailable_format", "The site has no WebM version of this video; choose mp4 or mkv."))
     broadcast = is_live(info)
     choice = _as_sound(choice, formats)
-    streams = [
-        stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
-        for form in formats
-    ]
+    for form in formats:
+        downloader.carry_cookies(form)
+    cookies = cookies_in(downloader.cookiejar)
+    streams = [stream(form, merged=merged, cookies=cookies, duration=duration) for form in formats]
     if broadcast:
         streams = [each | {"kind": "native", "size_bytes": None, "fragments": []} for each in streams]
     with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast and job["subtitles"]

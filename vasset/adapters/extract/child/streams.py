@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urljoin
 
@@ -11,6 +12,7 @@ from vasset.adapters.extract.child.text import count, seconds, text
 
 BASE_NAME = "media"
 CODEC_CHARACTERS = 200
+MOST_COOKIES = 500
 SAFE_EXT = re.compile(r"[a-z0-9]{1,8}\Z")
 PLAIN = frozenset({"http", "https"})
 HLS = frozenset({"m3u8", "m3u8_native"})
@@ -60,7 +62,32 @@ def file_name(form: dict[str, Any], *, merged: bool) -> str:
     return f"{BASE_NAME}.f{form['format_id']}.{form['ext']}" if merged else f"{BASE_NAME}.{form['ext']}"
 
 
-def stream(form: dict[str, Any], *, merged: bool, cookies: str | None, duration: float | None) -> dict[str, Any]:
+def cookies_in(jar: Iterable[Any]) -> list[dict[str, Any]]:
+    """The whole jar, as JSON objects with the fields of ``Cookie``: which host a segment will be on, only its playlist knows.
+
+    The engine sends each where it belongs, as yt-dlp's own downloaders do.
+    """
+    found = []
+    for cookie in jar:
+        name, value = (cookie.name, cookie.value) if cookie.value is not None else ("", cookie.name)
+        # ``http.cookiejar`` writes a host without a dot as ``host.local``.
+        host = cookie.domain.removesuffix(".local")
+        found.append(
+            {
+                "name": name,
+                "value": value,
+                "domain": cookie.domain if "." in host else host,
+                "path": cookie.path,
+                "secure": bool(cookie.secure),
+                "expires": cookie.expires,
+            }
+        )
+    return found[:MOST_COOKIES]
+
+
+def stream(
+    form: dict[str, Any], *, merged: bool, cookies: list[dict[str, Any]], duration: float | None
+) -> dict[str, Any]:
     """A JSON object with the fields of ``Stream``."""
     kind, fragments = _kind(form)
     size, _ = estimate({"filesize": form.get("filesize")}, duration)
