@@ -1,7 +1,7 @@
 """One execution of a task: what it writes, when it stops, and what the next one finds (P3–P5, P13, P17, P25)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -352,14 +352,16 @@ async def test_an_overtaken_worker_never_takes_back_what_its_successor_has(
     frozen, thawed = asyncio.Event(), asyncio.Event()
     complete = around.store.complete
 
-    async def write_row(lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
+    async def write_row(
+        lease: Lease, file: PublishedFile, *, duration_seconds: float | None, remarks: Sequence[str] = ()
+    ) -> Task:
         if lease.fence == 1:
             frozen.set()
             await thawed.wait()
         elif thaws == "beside its successor":
             thawed.set()
             await zombie
-        return await complete(lease, file, duration_seconds=duration_seconds)
+        return await complete(lease, file, duration_seconds=duration_seconds, remarks=remarks)
 
     monkeypatch.setattr(around.store, "complete", write_row)
     task = await around.submit(mode=Mode.ARCHIVE)
