@@ -128,7 +128,10 @@ async def test_a_heartbeat_keeps_the_task(store: SqlTaskStore, user_id: int, clo
         clock.advance(45)
         assert await store.heartbeat(lease, lease_seconds=60) is Intent.GO_ON
         assert await store.reap() == []
-    assert (await store.complete(lease, published(lease.task.id), duration_seconds=2.0)).status is TaskStatus.COMPLETED
+    said = ("the cover was left out: the site answered 404", "mp4 cannot hold vp8: the file is webm")
+    completed = await store.complete(lease, published(lease.task.id), duration_seconds=2.0, remarks=said)
+    assert (completed.status, completed.remarks) == (TaskStatus.COMPLETED, said)
+    assert (await store.get(lease.task.id, user_id=None)).remarks == said
 
 
 async def test_an_ending_may_be_repeated_by_its_own_worker(

@@ -42,7 +42,7 @@ async def test_get_prints_one_line_of_json_about_the_file(origin: Origin, tmp_pa
     assert code == 0, err
     assert out.count("\n") == 1
     result = json.loads(out)
-    assert set(result) == {"path", "size", "hash", "hash_algorithm", "title", "duration", "seconds"}
+    assert set(result) == {"path", "size", "hash", "hash_algorithm", "title", "duration", "seconds", "remarks"}
     content = Path(result["path"]).read_bytes()
     assert content == origin.media.read("progressive.mp4")
     assert (result["hash_algorithm"], result["hash"]) == ("sha256", hashlib.sha256(content).hexdigest())

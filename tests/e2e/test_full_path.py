@@ -80,6 +80,14 @@ async def test_webm_stays_webm_when_asked_for(service: Service, origin: Origin, 
     assert served == origin.media.read("progressive.webm")
 
 
+async def test_what_mp4_cannot_hold_is_delivered_in_what_does_and_said(
+    service: Service, origin: Origin, tmp_path: Path
+) -> None:
+    task, served = await service.user.completed(origin.url("progressive_webm.html"), format="mp4")
+    assert kinds(probe(served, tmp_path)) == {"video", "audio"}
+    assert task["remarks"] == ["mp4 cannot hold vp8: the file is webm"]
+
+
 async def test_an_archive_lands_below_its_user_and_goes_only_by_its_user(service: Service, origin: Origin) -> None:
     task, _ = await service.user.completed(origin.url("progressive_mp4.html"), mode="archive_download")
     found = [path for path in (service.data_dir / "archive" / "1").rglob("*") if path.is_file()]

@@ -131,6 +131,7 @@ class Task:
     extractor_version: str | None = None
     with_subtitles: bool = True
     is_live: bool = False  # as the last extraction found it
+    remarks: tuple[str, ...] = ()  # what the finished file lacks, or why its form is not the one asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -284,6 +284,7 @@ class TaskData(BaseModel):
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
+    remarks: list[str]
     error: ErrorData | None
 
 

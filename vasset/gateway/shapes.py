@@ -96,6 +96,7 @@ def task_shape(task: Task, frame: ProgressFrame) -> Shape:
         "created_at": task.created_at,
         "updated_at": task.updated_at,
         "completed_at": task.completed_at,
+        "remarks": list(task.remarks),
         "error": describe_failure(task.failure, retry_moment(task)),
     }
 

@@ -278,12 +278,12 @@ class RunDownload:
             media.path, self.lease, title=self.task.title or media.title, ext=media.ext, digest=media.digest
         )
         faultpoint.reach("K10")
-        return await self._record(file, media.duration_seconds)
+        return await self._record(file, media.duration_seconds, media.remarks)
 
-    async def _record(self, file: PublishedFile, duration_seconds: float | None) -> Task:
+    async def _record(self, file: PublishedFile, duration_seconds: float | None, remarks: tuple[str, ...] = ()) -> Task:
         try:
             completed = await self._persist(
-                lambda: self._parts.store.complete(self.lease, file, duration_seconds=duration_seconds)
+                lambda: self._parts.store.complete(self.lease, file, duration_seconds=duration_seconds, remarks=remarks)
             )
             faultpoint.reach("K11")
             return completed

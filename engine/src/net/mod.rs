@@ -37,7 +37,7 @@ use self::pool::{Pool, PoolKey};
 use self::proxies::Proxies;
 use self::proxy::Proxy;
 use self::stream::Stream;
-use crate::error::{Error, Result, shown};
+use crate::error::{Error, Obstacle, Result, shown};
 use crate::guard::GuardedUrl;
 use crate::limit::{ConnectionPermits, PermitHolder};
 

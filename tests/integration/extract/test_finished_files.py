@@ -206,6 +206,17 @@ async def test_a_merge_that_lost_half_its_sound_is_no_file(
     assert not list(workspace.glob("result.*"))
 
 
+async def test_surround_sound_becomes_opus(
+    extractor: ChildExtractor, site: Site, hostile: LyingOrigin, workspace: Path, tmp_path: Path
+) -> None:
+    """libopus refuses the layout that AC-3 has, 5.1(side)."""
+    layout = ["-f", "lavfi", "-i", "anullsrc=channel_layout=5.1(side):duration=1"]
+    hostile.routes["/surround.ac3"] = sending(ffmpeg(tmp_path, *layout, "-c:a", "ac3", "surround.ac3"))
+    url = site.url("file", address=quote(hostile.url("/surround.ac3")), ext="ac3")
+    media = await finished(extractor, url, workspace, "audio", "opus")
+    assert (media.ext, codecs(media.path)) == ("opus", ["opus"])
+
+
 # --- subtitles ---
 
 

@@ -85,6 +85,26 @@ def test_a_quality_and_a_container_choose_these_formats(quality: str, container:
     assert selected(quality, container, EVERYTHING) == ids
 
 
+def test_an_mp4_is_what_telephones_play_where_the_height_has_it() -> None:
+    smooth = {**HD_VP9, "fps": 60, "tbr": 9000}
+    bright = {**smooth, "format_id": "335", "vcodec": "vp09.02.41.10.01.09.16.09.00", "dynamic_range": "HDR10"}
+    assert selected("1080p", "mp4", [bright, smooth, {**HD, "fps": 30}, AAC]) == ["137", "140"]
+    assert selected("1080p", "mp4", [bright, smooth, AAC]) == ["248", "140"]
+    assert selected("1080p", "mkv", [smooth, {**HD, "fps": 30}, AAC]) == ["248", "140"]
+
+
+def test_a_picture_nobody_filmed_is_taken_by_its_id_only() -> None:
+    upscaled = {**UHD, "format_id": "315-sr", "format_note": "2160p, AI-upscaled"}
+    assert selected("best", "mp4", [HD, upscaled, AAC]) == ["137", "140"]
+    assert selected("315-sr", "mkv", [HD, upscaled, AAC]) == ["315-sr", "140"]
+    assert selected("best", "mp4", [upscaled, AAC]) == ["315-sr", "140"]
+
+
+@pytest.mark.parametrize("container", ["mp3", "m4a", "opus", "flac", "original"])
+def test_a_sound_that_was_chosen_is_that_sound_in_every_container(container: str) -> None:
+    assert selected("251-9", container, EVERYTHING) == ["251-9"]
+
+
 def test_a_dubbed_track_never_wins_over_the_original_by_bitrate() -> None:
     assert "251-9" not in selected("best", "mkv", EVERYTHING)
     assert selected("audio", "opus", [OPUS, DUBBED]) == ["251"]

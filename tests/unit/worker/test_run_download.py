@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -432,14 +432,16 @@ async def test_an_overtaken_worker_never_takes_back_what_its_successor_has(
     frozen, thawed = asyncio.Event(), asyncio.Event()
     complete = around.store.complete
 
-    async def write_row(lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
+    async def write_row(
+        lease: Lease, file: PublishedFile, *, duration_seconds: float | None, remarks: Sequence[str] = ()
+    ) -> Task:
         if lease.fence == 1:
             frozen.set()
             await thawed.wait()
         elif thaws == "beside its successor":
             thawed.set()
             await zombie
-        return await complete(lease, file, duration_seconds=duration_seconds)
+        return await complete(lease, file, duration_seconds=duration_seconds, remarks=remarks)
 
     monkeypatch.setattr(around.store, "complete", write_row)
     task = await around.submit(mode=Mode.ARCHIVE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from vasset.domain.download import Task, TaskFailure
@@ -53,6 +54,7 @@ def task_from(row: Any) -> Task:
         extractor_version=row.extractor_version,
         with_subtitles=bool(row.with_subtitles),
         is_live=bool(row.is_live),
+        remarks=tuple(json.loads(row.remarks)) if row.remarks else (),
     )
 
 

@@ -215,6 +215,7 @@ tasks = Table(
     Column("extractor_version", String(64)),
     Column("with_subtitles", Boolean, nullable=False, server_default=true()),
     Column("is_live", Boolean, nullable=False, server_default=false()),
+    Column("remarks", PlainText),  # a JSON list of sentences
     # The fence whose failure an operator has dealt with; a later failure has a higher one.
     Column("dismissed_fence", Integer),
     Column("started_at", UtcDateTime),

@@ -6,6 +6,8 @@ same fence (it rises at every claim), and the repetition changes nothing instead
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +32,9 @@ _HOLD = select(tasks).where(or_(HELD, _ENDED)).with_for_update()
 
 
 class TaskEndings(StoreBase):
-    async def complete(self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
+    async def complete(
+        self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None, remarks: Sequence[str] = ()
+    ) -> Task:
         """A cancel that was answered before wins: then the task becomes cancelled here and the caller removes the file."""
         async with self._database.write() as transaction:
             row = await self._hold(transaction, lease, TaskStatus.COMPLETED)
@@ -39,7 +43,7 @@ class TaskEndings(StoreBase):
                     return task_from(row)
                 raise lost(lease)
             if row.intent is not Intent.CANCEL:
-                return await self._publish(transaction, row, file, duration_seconds)
+                return await self._publish(transaction, row, file, duration_seconds, remarks)
             await self._cancel(transaction, row)
         raise LeaseLost("the download was cancelled before it completed; its file must be removed")
 
@@ -88,7 +92,12 @@ class TaskEndings(StoreBase):
         return row
 
     async def _publish(
-        self, transaction: Transaction, row: Any, file: PublishedFile, duration_seconds: float | None
+        self,
+        transaction: Transaction,
+        row: Any,
+        file: PublishedFile,
+        duration_seconds: float | None,
+        remarks: Sequence[str],
     ) -> Task:
         expire_at = None
         if row.mode is Mode.QUICK:
@@ -97,7 +106,8 @@ class TaskEndings(StoreBase):
         completed = await self._change(
             transaction, row, TaskStatus.COMPLETED,
             phase=Phase.COMPLETED, intent=Intent.GO_ON, completed_at=transaction.now, lease_owner=None,
-            lease_until=None, downloaded_bytes=file.size_bytes, total_bytes=file.size_bytes, **known,
+            lease_until=None, downloaded_bytes=file.size_bytes, total_bytes=file.size_bytes,
+            remarks=json.dumps(list(remarks)) if remarks else None, **known,
         )  # fmt: skip
         entry = {
             "changed": row.history_id, "file_path": file.relative_path, "file_name": file.file_name,

@@ -103,7 +103,9 @@ class TaskStore(Protocol):
         is_live: bool = False,
     ) -> None: ...
 
-    async def complete(self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None) -> Task:
+    async def complete(
+        self, lease: Lease, file: PublishedFile, *, duration_seconds: float | None, remarks: Sequence[str] = ()
+    ) -> Task:
         """Make the file visible. Raises ``LeaseLost`` when the fence moved or the task was cancelled."""
         ...
 

@@ -6,11 +6,11 @@ export const VIDEO_FORMATS = ["mp4", "mkv", "webm", "original"] as const;
 export const AUDIO_FORMATS = ["m4a", "mp3", "opus", "flac", "original"] as const;
 
 export const FORMAT_WORDS: Record<string, string> = {
-  mp4: "MP4: plays everywhere",
+  mp4: "MP4: H.264 where the site has it, for phones and TVs",
   mkv: "MKV: holds any codec",
   webm: "WebM: open codecs",
   original: "Original: as the site serves it",
-  m4a: "M4A: plays everywhere",
+  m4a: "M4A: AAC, for phones and TVs",
   mp3: "MP3: oldest players too",
   opus: "Opus: smallest",
   flac: "FLAC: lossless container",
@@ -38,6 +38,8 @@ export const formatsFor = (quality: string, media: MediaInfo): readonly string[]
 export function formatLabel(format: Format): string {
   const parts = [
     format.height ? `${format.height}p${format.fps && format.fps > 30 ? Math.round(format.fps) : ""}` : format.note ?? format.id,
+    format.height && format.note && !format.note.startsWith(`${format.height}p`) ? format.note : "",
+    format.language ?? "",
     [format.video_codec, format.audio_codec].filter((codec) => !isNone(codec)).map((codec) => codec!.split(".")[0]).join(" + "),
     format.ext,
     format.size_bytes ? `${format.size_is_estimate ? "about " : ""}${size(format.size_bytes)}` : "",
