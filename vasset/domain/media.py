@@ -106,7 +106,7 @@ class Fragment:
 class Stream:
     """One file the engine must fetch, under the very name yt-dlp's post-processing expects.
 
-    ``kind``: ``file`` (one URL, ranges), ``hls`` (playlist URL), ``fragments`` (explicit list), or ``native`` when only yt-dlp's
+    ``kind``: ``file`` (one URL, ranges), ``hls`` and ``dash`` (URL of the playlist or manifest), ``fragments`` (explicit list), or ``native`` when only yt-dlp's
     own downloader can fetch it (live, rtmp, browser-fingerprint sites): then the child fetches, behind the guard.
     """
 
@@ -119,6 +119,7 @@ class Stream:
     fragments: Sequence[Fragment] = ()
     size_bytes: int | None = None
     max_range_bytes: int | None = None
+    representation: str | None = None  # of ``dash``: which one, by the id the site's manifest or its extractor gave it
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,13 @@ def _extraction(
         raise JobFailed(Failure("format", "The site has no WebM version of this video; choose mp4 or mkv."))
     broadcast = is_live(info)
     streams = [
-        stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
+        stream(
+            form,
+            merged=merged,
+            cookies=downloader.cookiejar.get_cookie_header(form["url"]),
+            duration=duration,
+            is_direct=info.get("extractor_key") == "Generic",
+        )
         for form in formats
     ]
     if broadcast:
