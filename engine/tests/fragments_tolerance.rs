@@ -399,3 +399,28 @@ fn sound_may_end_early_but_not_pause() {
     let (outcome, lab) = run(manifest("PT12S", &[both.as_str(), silent.as_str(), both.as_str()].concat()));
     lab.assert_refused(outcome, &["unsupported"]);
 }
+
+#[test]
+fn a_representation_is_known_by_the_name_an_extractor_gives_it() {
+    let trick =
+        format!("<EssentialProperty schemeIdUri=\"http://dashif.org/guidelines/trickmode\"/>{}", numbered("4", "t"));
+    let sets = [set("video", &trick), set("video", &numbered("4", "v")), set("audio", &numbered("4", "a"))].concat();
+    let text = manifest("PT4S", &format!("<Period>{}</Period>", sets.replace("id=\"audio\"", "id=\"1\"")));
+    let run = |name: &str| {
+        let origin = site(&["v1", "a1", "t1"]).with("/p", &text).start();
+        let lab = Lab::new();
+        let mut request = hls(&lab, origin.url("/p"));
+        request.selection = Selection::Identifier(name.to_owned());
+        (lab.run(request), lab)
+    };
+    for (name, expected) in
+        [("video", "[v1]"), ("1", "[a1]"), ("dash-video", "[v1]"), ("video-1", "[v1]"), ("a-b-1", "[a1]")]
+    {
+        let (outcome, lab) = run(name);
+        lab.assert_holds(outcome, expected.as_bytes());
+    }
+    for name in ["other", "xvideo", ""] {
+        let (outcome, lab) = run(name);
+        lab.assert_refused(outcome, &["invalid_request"]);
+    }
+}

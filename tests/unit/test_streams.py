@@ -108,3 +108,13 @@ def test_says_what_there_is_when_nothing_is_suitable(
 ) -> None:
     with pytest.raises(NothingSuitable, match=words):
         choose(streams, quality, audio)
+
+
+def test_a_master_of_sound_alone_is_its_variant_not_the_rendition_inside_it() -> None:
+    """``EXT-X-MEDIA`` without an address names what the variant carries."""
+    offered = [
+        Stream(0, "audio", bandwidth=364_000, audio_group="a"),
+        Stream(1, "audio", name="English", audio_group="a", is_default=True, is_separate=False),
+    ]
+    assert choose(offered, "best", None) == (0, None)
+    assert choose(offered, "audio", None) == (0, None)

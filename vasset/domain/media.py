@@ -119,7 +119,7 @@ class Cookie:
 class Stream:
     """One file the engine must fetch, under the very name yt-dlp's post-processing expects.
 
-    ``kind``: ``file`` (one URL, ranges), ``hls`` (playlist URL), ``fragments`` (explicit list), or ``native`` when only yt-dlp's
+    ``kind``: ``file`` (one URL, ranges), ``hls`` and ``dash`` (URL of the playlist or manifest), ``fragments`` (explicit list), or ``native`` when only yt-dlp's
     own downloader can fetch it (live, rtmp, browser-fingerprint sites): then the child fetches, behind the guard.
     """
 
@@ -137,6 +137,7 @@ class Stream:
     # What makes it the same stream when the site numbers its formats anew.
     codecs: str | None = None
     language: str | None = None
+    representation: str | None = None  # of ``dash``: which one, by the id the site's manifest or its extractor gave it
 
 
 @dataclass(frozen=True, slots=True)

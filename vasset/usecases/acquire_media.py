@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vasset.domain.download import Phase
-from vasset.domain.errors import PostprocessFailed, TransferFailed, UrlsExpired
+from vasset.domain.errors import InvalidUrl, PostprocessFailed, TransferFailed, UrlsExpired
 from vasset.domain.media import Extraction, ProcessedMedia, Stream
 from vasset.domain.ports import (
     ExtractionRequest,
@@ -35,6 +35,7 @@ from vasset.usecases.renew_addresses import Renewals, renewed
 MAX_LIVE_RENEWALS = 50
 LONGEST_AVAILABILITY_WAIT_SECONDS = 300.0  # an advertisement; what is further away is no promise
 LIVE = "live"
+PLAYLIST = "playlist"  # came where a file was expected
 MERGE_BEGINS_WITHIN_SECONDS = 0.3  # a child has been forked and ffmpeg writes by then
 MERGE_SPACE_FACTOR = 2  # the streams and the file made of them exist side by side for a moment
 
@@ -148,17 +149,25 @@ class Acquisition:
             self._on_phase(Phase.DOWNLOADING)
             try:
                 extraction, fetched = await self._fetch(extraction)
-            except TransferFailed as error:
-                if error.kind not in {"unsupported", LIVE}:
+            except (TransferFailed, InvalidUrl) as error:
+                if not _may_go_otherwise(extraction, error):
                     raise
                 extraction, fetched = await self._fetch_otherwise(extraction, error)
             return await self._postprocess(extraction, fetched)
 
     async def _fetch_otherwise(
-        self, extraction: Extraction, refusal: TransferFailed
+        self, extraction: Extraction, refusal: TransferFailed | InvalidUrl
     ) -> tuple[Extraction, list[FetchedStream]]:
-        """What the engine recognised and does not speak is yt-dlp's to fetch; what turns out to be on air is recorded."""
-        if refusal.kind != LIVE:
+        """What the engine cannot read or does not speak is yt-dlp's to fetch; what turns out to be on air is recorded."""
+        kind = refusal.kind if isinstance(refusal, TransferFailed) else None
+        if kind == PLAYLIST:
+            extraction = _as_playlists(extraction)
+            try:
+                return await self._fetch(extraction)
+            except (TransferFailed, InvalidUrl) as error:
+                if not _may_go_otherwise(extraction, error):
+                    raise
+        if kind != LIVE:
             try:
                 return await self._fetch(_all_native(extraction))
             except TransferFailed as error:
@@ -285,6 +294,19 @@ def expected_bytes(extraction: Extraction) -> int:
 def _held_bytes(workspace: Path) -> int:
     """What an earlier execution left: it is on the disk already."""
     return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(workspace))
+
+
+def _may_go_otherwise(extraction: Extraction, refusal: TransferFailed | InvalidUrl) -> bool:
+    """Bytes that lie are lies to everybody; a playlist or manifest that ours cannot read may be read by another."""
+    if isinstance(refusal, TransferFailed):
+        return refusal.kind in {"unsupported", "unreadable", LIVE, PLAYLIST}
+    return any(stream.kind == "dash" for stream in extraction.streams)
+
+
+def _as_playlists(extraction: Extraction) -> Extraction:
+    """The engine tells HLS and DASH apart by what it reads; the file made of it is not the one the site named."""
+    streams = [replace(stream, kind="hls") if stream.kind == "file" else stream for stream in extraction.streams]
+    return replace(extraction, streams=streams, finished_ext=None)
 
 
 def _all_native(extraction: Extraction) -> Extraction:

@@ -34,5 +34,6 @@ pub use join::download;
 pub use offer::{OfferedStream, StreamKind, offered};
 pub(crate) use recognise::refuse_a_playlist;
 pub use refusal::PlaylistError;
+pub(crate) use resolve::THE_PLAYLIST;
 pub use selection::Selection;
 pub use trail::JOURNAL_MAGIC;

@@ -17,6 +17,9 @@ use super::{dash, hls, text};
 use crate::error::{Error, Result};
 use crate::request::{FragmentSpec, Source};
 
+/// What a message calls the text itself.
+pub(crate) const THE_PLAYLIST: &str = "the playlist";
+
 /// Largest index box that is read: 16-bit entry counts fit in 800 KiB.
 const LARGEST_INDEX_BYTES: u64 = 1 << 20;
 
@@ -35,7 +38,7 @@ impl From<PlaylistError> for Error {
             }
             PlaylistError::Unsupported { feature } => Self::Unsupported(format!("joining a playlist with {feature}")),
             PlaylistError::NoSuchVariant { .. } => Self::InvalidRequest(text),
-            _ => Self::OriginLied { url: "the playlist".to_owned(), detail: text },
+            _ => Self::OriginLied { url: THE_PLAYLIST.to_owned(), detail: text },
         }
     }
 }

@@ -140,7 +140,7 @@ impl Trail {
 
 /// The digests of a list.
 pub(super) fn list_digest(requests: &[JoinedRequest]) -> ListDigest {
-    ListDigest { exact: digest(requests, |url| shown(url)), shape: digest(requests, last_name) }
+    ListDigest { exact: digest(requests, shown), shape: digest(requests, last_name) }
 }
 
 /// Tokens stand in folders; what a fragment is called stays.

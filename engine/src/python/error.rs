@@ -101,6 +101,8 @@ fn annotate(value: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
             value.setattr("status", status)?;
             value.setattr("retry_after_seconds", None::<f64>)
         }
+        // A playlist that cannot be read may be read by others; bytes that lie are no better elsewhere.
+        Error::OriginLied { url, .. } => value.setattr("is_of_playlist", url == crate::fragments::THE_PLAYLIST),
         _ => Ok(()),
     }
 }

@@ -127,3 +127,29 @@ def test_the_gate_starts_without_what_takes_longer_than_the_interpreter(folder: 
     loaded = {line.rpartition("|")[2].strip() for line in said.splitlines()}
     assert "vasset.adapters.extract.sniff" in loaded
     assert not loaded & {"pathlib", "re", "enum", "subprocess", "urllib.parse"}
+
+
+def test_a_list_names_copies_beside_it_and_nothing_else(folder: Path) -> None:
+    (folder / "splice1-0.copy.mp4").write_bytes(MP4)
+    listed = folder / "splice1.ffconcat"
+    command = ["-i", f"file:{listed}", "-c", "copy", "out.mp4"]
+    listed.write_text("ffconcat version 1.0\nfile splice1-0.copy.mp4\nduration 2.000000\n")
+    allowed = guarded("ffmpeg", command, str(folder))
+    at = allowed.index("-i")
+    assert allowed[at - 6 : at] == ["-protocol_whitelist", "file", "-f", "concat", "-safe", "1"]
+    (folder / "text.copy.mp4").write_text("#EXTM3U\nfile:///etc/passwd\n")
+    (folder / "link.copy.mp4").symlink_to(folder.parent / "other.mp4")
+    for line in (
+        "file /etc/passwd.copy.mp4",
+        "file ../other.copy.mp4",
+        "file http://127.0.0.1/x.copy.mp4",
+        "file text.copy.mp4",
+        "file link.copy.mp4",
+        "file video.mp4",
+        "option protocol_whitelist file,http",
+        "stream",
+        "duration 2 -x",
+    ):
+        listed.write_text(f"ffconcat version 1.0\n{line}\n")
+        with pytest.raises(Refused):
+            guarded("ffmpeg", command, str(folder))

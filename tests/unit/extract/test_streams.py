@@ -48,6 +48,30 @@ def test_fragments_are_joined_with_their_base() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("change", "is_direct", "expected"),
+    [
+        ({}, True, ("dash", "https://e.com/m.mpd", "video-1")),
+        ({}, False, ("fragments", "https://example.com/v", None)),
+        # An open timeline that yt-dlp takes for one segment.
+        ({"fragments": [{"url": "https://e.com/1.m4s", "duration": 2.0}]}, False, ("dash", "https://e.com/m.mpd", "video-1")),
+        # A manifest without segments, which yt-dlp would save as the film.
+        ({"protocol": "https", "url": "https://e.com/m.mpd"}, False, ("dash", "https://e.com/m.mpd", "video-1")),
+        ({"protocol": "https", "url": "https://e.com/v.mp4"}, False, ("file", "https://e.com/v.mp4", None)),
+        ({"impersonate": True}, True, ("native", "https://example.com/v", None)),
+        ({"manifest_url": "file:///etc/passwd"}, True, ("fragments", "https://example.com/v", None)),
+    ],
+)  # fmt: skip
+def test_a_manifest_is_read_by_the_engine_where_yt_dlp_s_reading_is_not_needed(
+    change: dict[str, Any], is_direct: bool, expected: tuple[str, str, str | None]
+) -> None:
+    whole = [{"url": f"https://e.com/{number}.m4s", "duration": 2.0} for number in range(5)]
+    dash = {"protocol": "http_dash_segments", "manifest_url": "https://e.com/m.mpd", "fragments": whole}
+    form = tame(PLAIN | dash | {"format_id": "video-1"} | change, set())
+    described = stream(form, merged=False, cookies=None, duration=10.0, is_direct=is_direct)
+    assert (described["kind"], described["url"], described["representation"]) == expected
+
+
 def test_the_site_s_range_limit_reaches_the_engine() -> None:
     assert made(PLAIN | {"downloader_options": {"http_chunk_size": 10 << 20}})["max_range_bytes"] == 10 << 20
 

@@ -17,6 +17,7 @@ from vasset.domain.errors import (
     DiskFull,
     DiskPressure,
     ExtractionFailed,
+    InvalidUrl,
     TransferFailed,
     UrlsExpired,
     VAssetError,
@@ -524,3 +525,43 @@ async def test_a_pause_writes_down_how_far_it_was_and_the_next_execution_goes_on
     again = around.run(await around.claim()).tick()
     assert again is not None
     assert again.downloaded_bytes == paused.downloaded_bytes
+
+
+async def test_a_playlist_in_the_place_of_a_file_is_joined(around: Surroundings) -> None:
+    asked: list[str] = []
+
+    async def once() -> None:
+        asked.append(around.fetcher.transfers[-1].streams[0].kind)
+        if len(asked) == 1:
+            raise TransferFailed("it is a playlist", kind="playlist", retryable=False)
+
+    around.fetcher.on_result = once
+    await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert (ended.task.status, asked) == (TaskStatus.COMPLETED, ["file", "hls"])
+
+
+@pytest.mark.parametrize(
+    ("error", "is_tried_otherwise"),
+    [
+        (TransferFailed("the playlist is malformed", kind="unreadable", retryable=False), True),
+        (InvalidUrl("there is no such representation"), True),
+        (TransferFailed("a page came in the place of a fragment", kind="origin_lied", retryable=False), False),
+    ],
+)
+async def test_what_ours_cannot_read_is_left_to_yt_dlp_and_what_lies_is_not(
+    around: Surroundings, error: VAssetError, is_tried_otherwise: bool
+) -> None:
+    tried: list[str] = []
+
+    async def native() -> None:
+        tried.append("native")
+
+    around.extractor.streams = (Stream("d", "dash", "http://site.test/m.mpd", "d.mp4", representation="1"),)
+    around.extractor.finished_ext = None
+    around.fetcher.on_result = raising(error)
+    around.extractor.on_native = native
+    await around.submit()
+    await around.run(await around.claim()).run()
+    assert tried == (["native"] if is_tried_otherwise else [])

@@ -31,7 +31,9 @@ def translated(error: _engine.EngineError) -> VAssetError:
         case _engine.HttpStatus():
             return TransferFailed(words, kind=_kind_of(error.status), retryable=error.retryable)
         case _engine.Unsupported():
-            return TransferFailed(words, kind="unsupported", retryable=False)
+            return TransferFailed(words, kind=error.code, retryable=False)
+        case _engine.OriginLied() if error.is_of_playlist:
+            return TransferFailed(words, kind="unreadable", retryable=False)
         case _:
             return TransferFailed(words, kind=error.code, retryable=error.retryable)
 

@@ -51,7 +51,8 @@ def choose(streams: Sequence[Offered], quality: str, audio: str | None) -> tuple
     if quality == "audio":
         return _sound([sound for sound in sounds if sound.is_separate], audio).index, None
     if not pictures:
-        return _sound(sounds, audio).index, None
+        # A rendition without an address is inside its variant: it names the sound, the variant has it.
+        return _sound([sound for sound in sounds if sound.is_separate], audio).index, None
     picture = _picture(pictures, quality)
     if picture.kind == "both" and audio is None:
         return picture.index, None

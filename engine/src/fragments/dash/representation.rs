@@ -208,7 +208,7 @@ fn select<'list, 'manifest>(
         Selection::Highest => highest(of(Content::Video)).or_else(|| highest(of(Content::Audio))),
         Selection::Index(index) => offered.get(*index),
         Selection::AtMost(bandwidth) => highest(of(Content::Video).filter(|each| each.bandwidth() <= *bandwidth)),
-        Selection::Identifier(identifier) => offered.iter().find(|each| each.identifier() == identifier),
+        Selection::Identifier(identifier) => named(offered, identifier),
         Selection::Audio { language } => {
             let suitable = || {
                 of(Content::Audio).filter(|each| language.as_deref().is_none_or(|wanted| fits(each.language(), wanted)))
@@ -218,6 +218,25 @@ fn select<'list, 'manifest>(
             highest(suitable().filter(|each| each.is_like(usual)))
         }
     }
+}
+
+/// The one of that id. Extractors add to ids: a number where two are alike (`video-1`), the manifest's name before them
+/// (`dash-video`); what may be either is neither.
+fn named<'list, 'manifest>(
+    offered: &'list [Representation<'manifest>],
+    identifier: &str,
+) -> Option<&'list Representation<'manifest>> {
+    let of = |name: &str| {
+        let mut found = offered.iter().filter(move |each| !name.is_empty() && each.identifier() == name);
+        found.next().filter(|_| found.next().is_none())
+    };
+    let (before, after) = identifier.rsplit_once('-').unwrap_or((identifier, ""));
+    let is_number = !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit());
+    let prefixed = || {
+        let names = identifier.match_indices('-').map(|(at, _)| &identifier[at + 1..]);
+        names.filter_map(of).next()
+    };
+    of(identifier).or_else(|| if is_number { of(before) } else { None }).or_else(prefixed)
 }
 
 /// The first of the highest bandwidth.

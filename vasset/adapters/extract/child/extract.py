@@ -142,8 +142,8 @@ def _extraction(
     choice = _as_sound(choice, formats)
     for form in formats:
         downloader.carry_cookies(form)
-    cookies = cookies_in(downloader.cookiejar)
-    streams = [stream(form, merged=merged, cookies=cookies, duration=duration) for form in formats]
+    cookies, is_direct = cookies_in(downloader.cookiejar), info.get("extractor_key") == "Generic"
+    streams = [stream(form, merged=merged, cookies=cookies, duration=duration, is_direct=is_direct) for form in formats]
     if broadcast:
         streams = [each | {"kind": "native", "size_bytes": None, "fragments": []} for each in streams]
     with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast and job["subtitles"]

@@ -26,6 +26,7 @@ from vasset.adapters.extract.child.tags import as_metadata, chapters, language, 
 from vasset.adapters.extract.child.text import seconds
 from vasset.adapters.extract.proof import NotProved
 from vasset.adapters.extract.sniff import MEDIA, sniff
+from vasset.adapters.extract.splice import CannotSplice, straighten
 
 BENCH = "post"  # the folder of one run; wiped at the start of the next
 RESULT = "result"
@@ -47,6 +48,7 @@ def postprocess(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> di
     try:
         files = _lay_out(workspace, info)
         os.chdir(bench)  # the ffmpeg gate lets nothing out of the working folder
+        _straighten(Path(settings["programs"]) / "ffmpeg", files, bench)
         made, remarks = _Run(job, settings, emit, info, bench, files).made()
         result = workspace / f"{RESULT}{made.suffix}"
         made.replace(result)
@@ -79,6 +81,14 @@ def _lay_out(workspace: Path, info: dict[str, Any]) -> list[Path]:
         except OSError:  # a file system without hard links
             shutil.copyfile(source, bench / name)
     return [bench / name for name in names]
+
+
+def _straighten(ffmpeg: Path, files: list[Path], bench: Path) -> None:
+    """Fragments of several recordings are files whose clock begins anew: of those only a part would be seen."""
+    try:
+        straighten(ffmpeg, files, folder=bench)
+    except CannotSplice as error:
+        raise JobFailed(Failure("postprocess", f"The parts of this video cannot be put together: {error}.")) from error
 
 
 class _Run:

@@ -16,6 +16,7 @@ MOST_COOKIES = 500
 SAFE_EXT = re.compile(r"[a-z0-9]{1,8}\Z")
 PLAIN = frozenset({"http", "https"})
 HLS = frozenset({"m3u8", "m3u8_native"})
+LEAST_COVERED = 0.9
 
 
 def requested(info: dict[str, Any]) -> list[dict[str, Any]]:
@@ -43,7 +44,12 @@ def tame(form: dict[str, Any], taken: set[str]) -> dict[str, Any]:
         safe += "x"
     taken.add(safe)
     ext = str(form.get("ext") or "").lower()
-    return {**form, "format_id": safe, "ext": ext if SAFE_EXT.match(ext) else "bin"}
+    return {
+        **form,
+        "format_id": safe,
+        "named": str(form.get("format_id") or ""),
+        "ext": ext if SAFE_EXT.match(ext) else "bin",
+    }
 
 
 def safe_id(form: dict[str, Any]) -> str:
@@ -86,16 +92,23 @@ def cookies_in(jar: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def stream(
-    form: dict[str, Any], *, merged: bool, cookies: list[dict[str, Any]], duration: float | None
+    form: dict[str, Any],
+    *,
+    merged: bool,
+    cookies: list[dict[str, Any]],
+    duration: float | None,
+    is_direct: bool = False,
 ) -> dict[str, Any]:
-    """A JSON object with the fields of ``Stream``."""
+    """A JSON object with the fields of ``Stream``. ``is_direct`` is an address that no extractor has anything to add to."""
     kind, fragments = _kind(form)
+    if _is_better_read_here(form, fragments, duration, is_direct=is_direct):
+        kind, fragments = "dash", []
     size, _ = estimate({"filesize": form.get("filesize")}, duration)
     options = form.get("downloader_options") or {}
     return {
         "format_id": form["format_id"],
         "kind": kind,
-        "url": form["url"],
+        "url": form["manifest_url"] if kind == "dash" else form["url"],
         "file_name": file_name(form, merged=merged),
         "headers": {str(k): str(v) for k, v in (form.get("http_headers") or {}).items() if _sendable(k, v)},
         "cookies": cookies,
@@ -105,7 +118,27 @@ def stream(
         "available_at": count(form.get("available_at")),
         "codecs": codecs_of(form),
         "language": text(form.get("language"), limit=40),
+        "representation": str(form.get("named") or form["format_id"]) if kind == "dash" else None,
     }
+
+
+def _is_better_read_here(
+    form: dict[str, Any], fragments: list[dict[str, Any]], duration: float | None, *, is_direct: bool
+) -> bool:
+    """yt-dlp's reading of a manifest loses open timelines (``S@r="-1"``) and inherited lists; the engine's does not.
+
+    Where an extractor added something to the fragments' addresses they are believed as long as they cover the film.
+    """
+    manifest = str(form.get("manifest_url") or "")
+    protocol = str(form.get("protocol"))
+    if form.get("impersonate") or not manifest.lower().startswith(("http://", "https://")):
+        return False
+    if protocol in PLAIN:
+        return form["url"] == manifest or (is_direct and str(form.get("container") or "").endswith("_dash"))
+    if protocol != "http_dash_segments":
+        return False
+    covered = sum(each["duration_seconds"] or 0.0 for each in fragments)
+    return is_direct or bool(duration and 0.0 < covered < duration * LEAST_COVERED)
 
 
 def _kind(form: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
