@@ -90,6 +90,16 @@ class Settings(BaseSettings):
     )
     requests_per_minute: int = Field(6_000, ge=1, description="API requests a minute per user or address.")
     parses_per_minute: int = Field(120, ge=1, description="Parses a minute per user.")
+    max_client_connections: int = Field(
+        10_000,
+        ge=16,
+        description="Open connections of people to one gateway; less where the system allows fewer files.",
+    )
+    max_connections_per_client: int = Field(
+        512,
+        ge=1,
+        description="Open connections of one address (or IPv6 /64) to one gateway, trusted proxies excepted; beyond it the longest silent one is closed.",
+    )
     trusted_proxies: HostList = Field((), description="Networks whose X-Forwarded-For is believed.")
     allowed_hosts: HostList = Field((), description="Host names the gateway answers to; empty: any.")
     allowed_origins: HostList = Field(
