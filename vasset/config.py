@@ -76,7 +76,11 @@ class Settings(BaseSettings):
     bcrypt_cost: int = Field(10, ge=4, le=15, description="bcrypt work factor (PRD: 10).")
     password_hash_workers: int = Field(1, ge=1, description="Threads that hash passwords.")
     password_hash_queue: int = Field(8, ge=1, description="Hashes that may wait; more answer 429.")
-    login_attempts_per_minute: int = Field(10, ge=1, description="Failed sign-ins a minute per account and address.")
+    login_attempts_per_minute: int = Field(
+        10,
+        ge=1,
+        description="Failed sign-ins a minute per account and address (IPv6 /64); six times as many per address, five times per account, and for password changes per session.",
+    )
 
     # --- quotas and limits ---
     daily_limit_free: int = Field(50, ge=0, description="Downloads a day for ordinary accounts.")

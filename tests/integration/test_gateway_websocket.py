@@ -185,7 +185,7 @@ async def test_a_ticket_ends_after_thirty_seconds(gateway: RunningGateway) -> No
     user = await gateway.sign_up()
     _, answer = await gateway.call("POST", "/api/v1/ws/ticket", user)
     assert answer["data"]["expires_in"] == 30
-    [entry] = [value for key, value in gateway.cache._entries.items() if key.startswith("ticket:ws:")][-1:]
+    [entry] = [value for key, value in gateway.cache._counters.entries.items() if key.startswith("ticket:ws:")][-1:]
     assert entry[0] - time.monotonic() <= 30.0
 
 

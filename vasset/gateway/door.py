@@ -14,6 +14,7 @@ import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from vasset.domain.network import network_of
 from vasset.gateway.client_address import Network
 
 Transport = asyncio.Transport
@@ -95,11 +96,4 @@ class Door:
         except ValueError:
             return "unknown", True  # a socket of the file system: whoever may open it is a proxy of ours
         address = getattr(address, "ipv4_mapped", None) or address
-        return network_of(address), any(address in network for network in self._trusted)
-
-
-def network_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """Who counts as one: an IPv4 address, or a /64."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+        return network_of(str(address)), any(address in network for network in self._trusted)
