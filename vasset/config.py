@@ -89,7 +89,11 @@ class Settings(BaseSettings):
     bcrypt_cost: int = Field(10, ge=4, le=15, description="bcrypt work factor (PRD: 10).")
     password_hash_workers: int = Field(1, ge=1, description="Threads that hash passwords.")
     password_hash_queue: int = Field(8, ge=1, description="Hashes that may wait; more answer 429.")
-    login_attempts_per_minute: int = Field(10, ge=1, description="Failed sign-ins a minute per account and address.")
+    login_attempts_per_minute: int = Field(
+        10,
+        ge=1,
+        description="Failed sign-ins a minute per account and address (IPv6 /64); six times as many per address, five times per account, and for password changes per session.",
+    )
 
     # --- quotas and limits ---
     daily_limit_free: int = Field(50, ge=0, description="Downloads a day for ordinary accounts.")
@@ -103,6 +107,16 @@ class Settings(BaseSettings):
     )
     requests_per_minute: int = Field(6_000, ge=1, description="API requests a minute per user or address.")
     parses_per_minute: int = Field(120, ge=1, description="Parses a minute per user.")
+    max_client_connections: int = Field(
+        10_000,
+        ge=16,
+        description="Open connections of people to one gateway; less where the system allows fewer files.",
+    )
+    max_connections_per_client: int = Field(
+        512,
+        ge=1,
+        description="Open connections of one address (or IPv6 /64) to one gateway, trusted proxies excepted; beyond it the longest silent one is closed.",
+    )
     trusted_proxies: HostList = Field((), description="Networks whose X-Forwarded-For is believed.")
     allowed_hosts: HostList = Field((), description="Host names the gateway answers to; empty: any.")
     allowed_origins: HostList = Field(

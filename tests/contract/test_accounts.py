@@ -172,6 +172,56 @@ async def test_guessing_is_slowed_and_locks_nobody_else_out(
     await authority.login("admin@example.org", GOOD, address="6.6.6.6")
 
 
+async def test_many_addresses_on_one_account_are_slowed_and_its_owner_is_not_shut_out(
+    authority: Authority, signed_in: tuple[User, TokenPair]
+) -> None:
+    await authority.login("admin@example.org", GOOD, address="10.0.0.1")  # the owner's own
+    outcomes = []
+    for network in range(30):
+        for guess in range(10):
+            with pytest.raises((InvalidCredentials, TooManyRequests)) as refused:
+                await authority.login(
+                    "admin@example.org", f"wrong {guess}", address=f"2001:db8:0:{network:x}::{guess:x}"
+                )
+            outcomes.append(refused.type)
+    assert outcomes.count(InvalidCredentials) <= 50 + 25 * 2 + 10, (
+        "fifty failures, and then two a minute for each network"
+    )
+    await authority.login("admin@example.org", GOOD, address="10.0.0.1")
+    await authority.login("admin@example.org", GOOD, address="192.0.2.77")  # the owner, elsewhere
+
+
+async def test_one_password_on_many_accounts_is_slowed_by_its_network(
+    authority: Authority, signed_in: tuple[User, TokenPair]
+) -> None:
+    await authority.login("admin@example.org", GOOD, address="2001:db8::1")
+    outcomes = []
+    for number in range(90):
+        with pytest.raises((InvalidCredentials, TooManyRequests)) as refused:
+            await authority.login(f"spray{number}@example.org", "Summer2026", address=f"2001:db8::{number:x}")
+        outcomes.append(refused.type)
+    assert outcomes.count(InvalidCredentials) == 60
+    await authority.login(
+        "admin@example.org", GOOD, address="2001:db8::2"
+    )  # whoever lives there is known to the account
+    with pytest.raises(InvalidCredentials):
+        await authority.login("spray0@example.org", "Summer2026", address="2001:db8:0:1::1")
+
+
+async def test_guessing_the_present_password_with_a_stolen_token_is_slowed(
+    authority: Authority, signed_in: tuple[User, TokenPair]
+) -> None:
+    stolen = await identity(authority, signed_in[1])
+    _, own = await authority.login("admin@example.org", GOOD)
+    outcomes = []
+    for guess in range(30):
+        with pytest.raises((InvalidCredentials, TooManyRequests)) as refused:
+            await authority.change_password(stolen, f"wrong {guess}", "another horse 8")
+        outcomes.append(refused.type)
+    assert outcomes.count(InvalidCredentials) == 10
+    await authority.change_password(await identity(authority, own), GOOD, "another horse 8")
+
+
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
 

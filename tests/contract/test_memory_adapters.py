@@ -155,26 +155,44 @@ async def test_counting_does_not_prolong_the_count() -> None:
 
 
 async def test_the_entry_unused_for_longest_makes_room() -> None:
-    cache = MemoryCache(max_bytes=3_600)
-    for key in "abc":
+    cache = MemoryCache(counters_max_bytes=8_900)
+    for key in "abcdefgh":
         await cache.set(key, b"x" * 900, ttl_seconds=60)
     await cache.get("a")
-    await cache.set("d", b"x" * 900, ttl_seconds=60)
-    assert [key for key in "abcd" if await cache.get(key)] == ["a", "c", "d"]
-    await cache.set("huge", b"x" * 10_000, ttl_seconds=60)
-    assert await cache.get("huge") is None
+    await cache.set("i", b"x" * 900, ttl_seconds=60)
+    assert [key for key in "abcdefghi" if await cache.get(key)] == list("acdefghi")
+
+
+async def test_an_entry_that_would_take_an_eighth_of_the_place_is_not_kept() -> None:
+    cache = MemoryCache(max_bytes=8_000)
+    await cache.set("parser:url:a", b"x" * 500, ttl_seconds=60)
+    await cache.set("parser:url:b", b"x" * 1_001, ttl_seconds=60)
+    assert await cache.get("parser:url:b") is None
+    assert await cache.get("parser:url:a") is not None
+
+
+async def test_answers_of_pages_push_out_no_counter_and_no_ticket() -> None:
+    """A hostile page chooses how large its answer is; a minute of guessing must not be forgotten for it."""
+    cache = MemoryCache(max_bytes=80_000)
+    await cache.increment("auth:attempts:x", ttl_seconds=60)
+    await cache.set_if_absent("ticket:ws:y", b"somebody", ttl_seconds=30)
+    for number in range(100):
+        await cache.set(f"parser:url:{number}", b"x" * 9_000, ttl_seconds=3_600)
+    assert await cache.increment("auth:attempts:x", ttl_seconds=60) == 2
+    assert await cache.take("ticket:ws:y") == b"somebody"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 300), st.sampled_from(["set", "delete", "take"]))))
 def test_the_byte_count_never_drifts(steps: list[tuple[str, int, str]]) -> None:
     async def run() -> None:
-        cache = MemoryCache(max_bytes=1_200)
+        cache = MemoryCache(counters_max_bytes=3_000)
         for key, size, step in steps:
             if step == "set":
                 await cache.set(key, b"x" * size, ttl_seconds=60)
             else:
                 await getattr(cache, step)(key)
-            assert cache._bytes == sum(len(k) + len(value) + 200 for k, (_, value) in cache._entries.items()) <= 1_200
+            kept = cache._counters
+            assert kept._bytes == sum(len(k) + len(value) + 200 for k, (_, value) in kept.entries.items()) <= 3_000
 
     asyncio.run(run())
 

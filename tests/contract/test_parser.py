@@ -199,7 +199,7 @@ async def test_without_a_cache_pages_are_still_read(world: World, monkeypatch: p
 
 async def test_what_another_version_remembered_is_read_again(world: World) -> None:
     await world.parser.parse(ME, URL)
-    (key,) = world.cache._entries
+    (key,) = world.cache._bulk.entries
     await world.cache.set(key, b'{"unknown": 1}', ttl_seconds=60)
     assert (await world.parser.parse(ME, URL)).title == "T"
 

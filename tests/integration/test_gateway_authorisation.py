@@ -266,7 +266,7 @@ async def test_an_ended_session_is_refused_on_every_route(stage: Stage, how: str
 async def test_losing_the_whole_cache_revives_no_session(stage: Stage) -> None:
     user = await stage.gateway.sign_up()
     await stage.gateway.call("POST", "/api/v1/auth/logout", user)
-    stage.gateway.cache._entries.clear()
+    stage.gateway.cache.clear()
     assert (await stage.gateway.call("GET", "/api/v1/auth/me", user))[0] == 401
 
 

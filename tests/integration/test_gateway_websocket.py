@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.support.gateway import RunningGateway, User, running_gateway
+from tests.support.gateway import PASSWORD, RunningGateway, User, running_gateway
 from vasset.bootstrap.prompt_store import PromptTaskStore
 from vasset.domain.download import Intent, Phase
 from vasset.domain.errors import DependencyDown
@@ -185,7 +185,7 @@ async def test_a_ticket_ends_after_thirty_seconds(gateway: RunningGateway) -> No
     user = await gateway.sign_up()
     _, answer = await gateway.call("POST", "/api/v1/ws/ticket", user)
     assert answer["data"]["expires_in"] == 30
-    [entry] = [value for key, value in gateway.cache._entries.items() if key.startswith("ticket:ws:")][-1:]
+    [entry] = [value for key, value in gateway.cache._counters.entries.items() if key.startswith("ticket:ws:")][-1:]
     assert entry[0] - time.monotonic() <= 30.0
 
 
@@ -276,8 +276,11 @@ async def test_a_socket_ends_with_its_session(gateway: RunningGateway, how: str)
         if how == "logout":
             await gateway.call("POST", "/api/v1/auth/logout", user)
         else:
-            body = {"current_password": "correct horse 7", "new_password": "another horse 8"}
-            assert (await gateway.call("POST", "/api/v1/auth/password", user, json=body))[0] == 200
+            again = {"email": user.email, "password": PASSWORD}
+            elsewhere = (await gateway.call("POST", "/api/v1/auth/login", json=again))[1]["data"]["access_token"]
+            headers = {"Authorization": f"Bearer {elsewhere}"}
+            body = {"current_password": PASSWORD, "new_password": "another horse 8"}
+            assert (await gateway.call("POST", "/api/v1/auth/password", headers=headers, json=body))[0] == 200
         assert await closing_code(live) == 4401
         assert not kept.closed
 

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from vasset.bootstrap.descriptors import for_strangers, raise_limit
 from vasset.bootstrap.leaving import CLOSING_SECONDS, end_within
 from vasset.bootstrap.memory import import_less, settle
 from vasset.config import Settings
@@ -38,6 +39,7 @@ class Embedded:
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; both drain. Answers the exit code."""
     import_less()
+    raise_limit()
     import uvloop
 
     from vasset.telemetry import faultpoint
@@ -61,7 +63,9 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stopping.set)
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         async with embedded(settings) as platform:
-            server = HttpServer(server_config(platform.app, settings))
+            server = HttpServer(
+                server_config(platform.app, settings, most_connections=for_strangers(settings.max_client_connections))
+            )
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             started = asyncio.create_task(server.started_event.wait())
             asked = asyncio.create_task(stopping.wait())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from vasset.bootstrap.descriptors import for_strangers, raise_limit
 from vasset.bootstrap.leaving import CLOSING_SECONDS, end_within
 from vasset.bootstrap.memory import import_less, settle
 from vasset.config import Settings
@@ -24,6 +25,7 @@ NICENESS = {"downloader": 10}
 def run_role(name: str, settings: Settings) -> int:
     """Serve one role until SIGTERM or Ctrl-C; answers the exit code. Raises ``Unavailable`` in words when it cannot start."""
     import_less()
+    raise_limit()
     import uvloop
 
     from vasset.bootstrap.measuring import watch_machine
@@ -48,7 +50,9 @@ async def _gateway(settings: Settings) -> int:
     stopping = _on_signal()
     with contextlib.closing(listen(settings.host, settings.port)) as listener:
         async with distributed.gateway(settings) as role:
-            server = HttpServer(server_config(role.app, settings))
+            server = HttpServer(
+                server_config(role.app, settings, most_connections=for_strangers(settings.max_client_connections))
+            )
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             await _first(server.started_event.wait(), serving)
             if not serving.done():

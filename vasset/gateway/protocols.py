@@ -1,4 +1,4 @@
-"""uvicorn's protocols with the bounds it lacks: size and time of request heads, and a way to drop a stalled connection at once.
+"""uvicorn's protocols with the bounds it lacks: number of connections, size and time of request heads, and a way to drop a stalled one.
 
 uvicorn 0.54 limits neither with httptools, and closes gracefully, which waits for a reader that never reads.
 """
@@ -26,10 +26,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if not self.config.door.enter(transport, self.client[0] if self.client else None):  # type: ignore[attr-defined]  # ServerConfig
+            transport.abort()
+            return
         self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self.config.door.leave(self.transport)  # type: ignore[attr-defined]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -65,11 +69,17 @@ class HttpProtocol(HttpToolsProtocol):
             raise ValueError("the request head is too large")  # ends the parser; send_400_response comes next
         self._in_head = False
         self._head_bytes = 0
+        self.config.door.speaks(self.transport)  # type: ignore[attr-defined]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_head = True
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if not self.pipeline:
+            self.config.door.falls_silent(self.transport)  # type: ignore[attr-defined]
+        super().on_response_complete()
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -79,6 +89,10 @@ class HttpProtocol(HttpToolsProtocol):
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Small kernel buffers, and an abrupt end for a peer that answers no ping."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.config.door.leave(self.transport)  # type: ignore[attr-defined]  # entered before it was upgraded
+        super().connection_lost(exc)
 
     async def run_asgi(self) -> None:
         extensions: dict[str, Any] = self.scope["extensions"]

@@ -14,6 +14,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from vasset.domain.errors import InvalidInput, Overloaded
+from vasset.domain.network import network_of
 from vasset.gateway import strict_json
 from vasset.gateway.access import Access, access_of, authenticate
 from vasset.gateway.deps import Gateway, client_address_of, gateway_of, limit_rate
@@ -109,11 +110,11 @@ class ApiRoute(APIRoute):
             try:
                 identity = await authenticate(request, gateway.services.authority)
             except Exception:
-                await limit_rate(request, "requests", client_address_of(request), limit)
+                await limit_rate(request, "requests", network_of(client_address_of(request)), limit)
                 raise
             await limit_rate(request, "requests", f"user-{identity.user_id}", limit)
         else:
-            await limit_rate(request, "requests", client_address_of(request), limit)
+            await limit_rate(request, "requests", network_of(client_address_of(request)), limit)
 
     def _announcing(self, handle: Handler) -> Handler:
         """``X-API-Deprecated`` (PRD 5.4), ``Sunset`` (RFC 8594) and the address that takes over (RFC 5829)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vasset.domain.network import network_of
 from vasset.gateway.client_address import ClientAddress, parse_networks
 
 PEER = "10.0.0.1"
@@ -45,3 +46,10 @@ def test_https_is_believed_from_a_known_proxy_only(peer: str, scheme: str) -> No
 def test_a_wrong_network_in_the_settings_is_named() -> None:
     with pytest.raises(ValueError, match="300"):
         parse_networks(["300.0.0.0/8"])
+
+
+def test_a_household_of_ipv6_is_one_network() -> None:
+    assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+    assert network_of("2001:db8:1:3::1") != network_of("2001:db8:1:2::1")
+    assert network_of("192.0.2.1") == network_of("::ffff:192.0.2.1") == "192.0.2.1"
+    assert network_of("unknown") == "unknown"

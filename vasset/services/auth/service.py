@@ -94,6 +94,7 @@ class AuthService:
         await self._throttle.count(wanted, address)
         account = await self._store.find(wanted) if wanted else None
         if not await self._hasher.verify(password, account.password_hash if account else None) or account is None:
+            await self._throttle.failed(wanted, address)
             raise InvalidCredentials()
         await self._throttle.forget(wanted, address)
         return account.user, await self._sign_in(account.user, user_agent)
@@ -134,9 +135,13 @@ class AuthService:
     async def change_password(self, identity: Identity, current: str, new: str) -> None:
         """Ends every session but this one, which has just shown that it knows the old password."""
         secret = check_new_password(new)
+        # By session: whoever guesses with a stolen token slows that token down, and not the owner at another device.
+        guessing = f"password of {identity.user_id} by {identity.session_id}"
+        await self._throttle.count(guessing, None)
         account = await self._store.account(identity.user_id)
         if not await self._hasher.verify(current, account.password_hash if account else None):
             raise InvalidCredentials("the current password is wrong")
+        await self._throttle.forget(guessing, None)
         others = [session.id for session in await self.sessions(identity) if not session.current]
         await self._store.set_password(
             identity.user_id, await self._hasher.hash(secret), keep_session=identity.session_id

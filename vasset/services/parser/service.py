@@ -21,6 +21,7 @@ from vasset.usecases.site_key import site_of
 
 MAX_PLAYLIST_PAGE = 10_000
 EXPIRY_MARGIN_SECONDS = 60
+MAX_KEPT_BYTES = 512 * 1024  # a page chooses how large its answer is; Redis keeps counters and tickets beside it
 SCOPE = "anonymous"  # results that depend on one user's cookies would carry that user's id here
 EXPIRY_NAMES = frozenset({"expire", "expires", "x-expires", "exp"})
 
@@ -128,8 +129,11 @@ class ParserService:
         ttl_seconds = min(self._cache_seconds, self._seconds_left(info))
         if ttl_seconds <= 0:
             return
+        entry = orjson.dumps(_Kept(asked, info))
+        if len(entry) > MAX_KEPT_BYTES:
+            return
         try:
-            await self._cache.set(_key(asked), orjson.dumps(_Kept(asked, info)), ttl_seconds=ttl_seconds)
+            await self._cache.set(_key(asked), entry, ttl_seconds=ttl_seconds)
         except Unavailable:
             return
 
