@@ -12,6 +12,9 @@ from benchmarks.engine.page import engine_page
 from benchmarks.engine.record import RESULTS as ENGINE_RESULTS
 from benchmarks.platform.page import platform_page
 from benchmarks.platform.record import RESULTS as PLATFORM_RESULTS
+from benchmarks.scale.page import scale_page
+
+SCALE_RESULTS = PLATFORM_RESULTS.with_name("scale.json")
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -31,6 +34,7 @@ def main() -> int:
         (ENGINE_RESULTS, engine_page),
         (PLATFORM_RESULTS, platform_page),
         (CLUSTER_RESULTS, cluster_page),
+        (SCALE_RESULTS, scale_page),
     )
     for path, page in sections:
         if path.exists():

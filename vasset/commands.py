@@ -122,10 +122,13 @@ def application() -> "typer.Typer":
 def _settings(config: Path | None, **overrides: Any) -> "Settings":
     from pydantic import ValidationError
 
-    from vasset.config import load_settings
+    from vasset.config import UnknownSetting, load_settings
 
     try:
         return load_settings(config, **overrides)
+    except UnknownSetting as error:
+        print(f"vasset: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
     except ValidationError as error:
         for problem in error.errors():
             name = "".join(f"VASSET_{str(part).upper()}: " for part in problem["loc"][:1])

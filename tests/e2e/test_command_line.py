@@ -218,3 +218,22 @@ async def test_doctor_finds_nothing_wrong_with_nothing(tmp_path: Path) -> None:
 def _as_mp4(body: bytes) -> bytes:
     """Bytes that look like an MP4 from outside."""
     return b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + body
+
+
+@pytest.mark.parametrize("command", ["get", "fetch"])
+async def test_a_stream_to_standard_output_is_refused_in_words(command: str, tmp_path: Path) -> None:
+    code, out, words = await run_vasset(command, "http://127.0.0.1:1/f.mp4", "-o", "-")
+    assert code != 0
+    assert out == ""
+    assert "no stream" in words
+
+
+@pytest.mark.parametrize(("number", "is_taken"), [("0", False), ("64", True), ("65", False), ("auto", True)])
+async def test_what_the_engine_takes_as_connections_is_what_the_command_says(
+    number: str, is_taken: bool, tmp_path: Path
+) -> None:
+    target = tmp_path / "f.mp4"
+    code, _, words = await run_vasset("fetch", "http://10.0.0.1/f", "-o", str(target), "--connections", number)
+    assert (code == 3) is is_taken, words  # 3: the address was refused, so the number was not
+    if not is_taken:
+        assert code == 2

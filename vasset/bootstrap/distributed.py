@@ -176,6 +176,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
     from vasset.adapters.db.dead_letters import SqlDeadLetters
     from vasset.adapters.db.files import SqlFileStore
     from vasset.adapters.db.outbox import SqlOutbox
+    from vasset.adapters.db.retention import SqlRetention
     from vasset.adapters.db.tasks import SqlTaskStore
     from vasset.bootstrap.downloader import Downloader, DownloaderParts
     from vasset.services.downloader.servicer import DownloaderServicer
@@ -197,6 +198,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
                 store=store,
                 outbox=outbox,
                 files=files,
+                retention=SqlRetention(database, platform.keep_times(settings)),
                 queue=queue,
                 bus=bus,
                 storage=storage,
@@ -223,7 +225,15 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
             if not worker.works:
                 raise Unavailable("the downloader's loops do not run")
 
-        parts = [Part("database", database.ping), Part("loops", loops)]
+        async def downloads() -> str | None:
+            obstacle = worker.pool.obstacle()
+            return None if obstacle is None else f"wait: {obstacle.message}"
+
+        parts = [
+            Part("database", database.ping),
+            Part("loops", loops),
+            Part("downloads", downloads, required=False),
+        ]
         running = GrpcRole(add, [*parts, *_optional("rabbitmq", queue), *_optional("redis", cache)], worker)
         worker.start()
         await stack.enter_async_context(platform.measuring(settings, worker, store, outbox, queue))

@@ -47,16 +47,24 @@ async def examine(settings: Settings, *, fix: bool = False) -> Sequence[Finding]
     from vasset.adapters.db.audit import SqlAudit
     from vasset.adapters.db.database import open_database
     from vasset.adapters.db.files import SqlFileStore
-    from vasset.adapters.db.migrate import migrate
+    from vasset.adapters.db.migrate import HEAD, revision_of
     from vasset.adapters.storage.listing import DiskListing
     from vasset.bootstrap.clock import SystemClock
     from vasset.bootstrap.platform import open_storage
     from vasset.usecases.doctor import Doctor
 
+    if settings.database_url is None and not (settings.data_dir / "vasset.db").is_file():
+        return []  # the first `vasset serve` makes a database; looking makes none
     storage = open_storage(settings, SystemClock())
     database = open_database(settings.resolved_database_url, pool_size=2)
     try:
-        await migrate(database)
+        if (
+            found := await revision_of(database)
+        ) != HEAD:  # looking changes nothing: an older server may be running on it
+            raise Unavailable(
+                f"the database is at schema {found or 'none'} and this version speaks {HEAD}; "
+                "start the server, or run `vasset migrate`, and examine it then"
+            )
         rows, files = SqlAudit(database), SqlFileStore(database)
         return await Doctor(rows, files, storage, DiskListing(settings.data_dir), storage.workspaces).examine(fix=fix)
     finally:

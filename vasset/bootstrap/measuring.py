@@ -68,6 +68,7 @@ async def measuring(
     metrics = process_metrics()
     watch_machine(settings)
     metrics.watch_active(lambda: len(downloader.pool.runs()))
+    metrics.watch_waiting(downloader.explainer.counts)
     metrics.watch_breakers(lambda: downloader.control.state().breakers)
     sampling = asyncio.create_task(
         sample_forever(

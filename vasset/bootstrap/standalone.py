@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vasset.config import Settings
 from vasset.domain.download import Phase
@@ -58,6 +58,10 @@ def get(
 
     # The one sentence at the end says what went wrong; yt-dlp's own words are for whoever asks for them.
     configure_logging(format=settings.log_format, level="debug" if settings.log_level == "debug" else "critical")
+    if str(output) in {"-", "/dev/stdout"}:
+        raise InvalidInput(
+            "-o names a folder: what is not yet complete and verified is shown to nobody, so there is no stream to give"
+        )
     if not is_quality(quality):
         raise InvalidInput(f"{quality[:64]!r} is not a quality; use best, 2160p … 360p, audio or a format id")
     if container not in set(Container):
@@ -89,6 +93,8 @@ async def _interruptible(
     if as_json:
         sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
     else:
+        for remark in result["remarks"]:
+            sys.stderr.write(f"Note: {remark}.\n")
         sys.stdout.write(f"{result['path']}\n")
     return 0
 
@@ -107,7 +113,7 @@ class _Running:
         self.workspace: Path | None = None
         self._asked = False
 
-    def stop(self, work: asyncio.Future[dict[str, object]]) -> None:
+    def stop(self, work: asyncio.Future[dict[str, Any]]) -> None:
         if self.acquisition is None or not self.acquisition.is_recording or self._asked:
             work.cancel()
             return
@@ -125,7 +131,7 @@ async def _get(
     display: Display,
     running: _Running,
     with_subtitles: bool,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     from vasset.bootstrap.media_tools import open_media_tools
     from vasset.domain.ports import ExtractionRequest
     from vasset.usecases.acquire_media import Acquisition
@@ -176,6 +182,7 @@ async def _get(
         "title": media.title,
         "duration": media.duration_seconds,
         "seconds": round(time.monotonic() - started, 3),
+        "remarks": list(media.remarks),
     }
 
 

@@ -149,8 +149,9 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class ProcessedMedia:
-    """The one file phase two leaves in the workspace."""
+    """The one file phase two leaves in the workspace. ``remarks`` say what it lacks, or why its form is not the one asked for."""
 
     path: str
     ext: str
     duration_seconds: float | None = None
+    remarks: Sequence[str] = ()

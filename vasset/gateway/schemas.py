@@ -253,6 +253,13 @@ class ErrorData(BaseModel):
     retry_at: datetime | None = Field(description="When it is tried again by itself")
 
 
+class WaitingData(BaseModel):
+    """Why a download does not go on just now. ``message`` is for people; ``reason`` is one of a short list."""
+
+    reason: Literal["disk", "memory", "load", "site", "user", "slots", "turn"]
+    message: str
+
+
 class TaskData(BaseModel):
     task_id: str
     history_id: int
@@ -271,8 +278,8 @@ class TaskData(BaseModel):
     eta_seconds: float | None
     attempt: int
     seq: int
+    waiting_for: WaitingData | None
     is_live: bool
-    waiting_for: str | None = Field(description="In words, while the work stands still for something")
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None

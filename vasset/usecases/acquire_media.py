@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from vasset.domain.ports import (
     Transfer,
     TransferSnapshot,
 )
+from vasset.domain.progress import Waiting
 from vasset.telemetry import faultpoint
 from vasset.usecases.renew_addresses import Renewals, renewed
 
@@ -45,13 +47,14 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AcquiredMedia:
-    """The finished file, still in the workspace."""
+    """The finished file, still in the workspace; ``remarks`` as in ``ProcessedMedia``."""
 
     path: Path
     ext: str
     digest: tuple[str, str]
     title: str
     duration_seconds: float | None
+    remarks: tuple[str, ...] = ()
 
 
 class Acquisition:
@@ -70,11 +73,11 @@ class Acquisition:
         on_phase: Callable[[Phase], None],
         live_seconds: float = 14_400.0,
         on_live: Callable[[Extraction], Awaitable[None]] | None = None,
-        on_wait: Callable[[str | None], None] = lambda words: None,
+        on_wait: Callable[[Waiting | None], None] = lambda waiting: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """``on_wait`` is told in words what the site makes us wait for, and None when that is over."""
+        """``on_wait`` is told what is being waited for, and None when that is over."""
         self._extractor = extractor
         self._fetcher = fetcher
         self._storage = storage
@@ -94,6 +97,11 @@ class Acquisition:
         self.is_recording = False
         self.title: str | None = None
 
+    @property
+    def has_native(self) -> bool:
+        """Whether a child fetches or records some of the streams."""
+        return self._has_native
+
     def snapshot(self) -> TransferSnapshot | None:
         """The sum over all streams; None before the first byte was asked for."""
         if self._transfer is None:
@@ -110,10 +118,21 @@ class Acquisition:
 
     async def extract(self) -> Extraction:
         self._on_phase(Phase.PARSING)
-        async with self._extraction_gate.hold():
+        async with self._turn(self._extraction_gate, "other pages are being read first"):
             extraction = await self._extractor.extract(self._request)
         self.title = extraction.title
         return extraction
+
+    @asynccontextmanager
+    async def _turn(self, gate: Gate, message: str) -> AsyncIterator[None]:
+        """Hold the gate; until then the task says what it waits for."""
+        self._on_wait(Waiting("turn", message))
+        try:
+            async with gate.hold():
+                self._on_wait(None)
+                yield
+        finally:
+            self._on_wait(None)
 
     def finish(self) -> None:
         """End the recording of a live stream and make a file of what there is. Nothing else listens to it."""
@@ -123,7 +142,9 @@ class Acquisition:
         """Fetch, post-process and hash. Raises the ``TaskError`` of whichever step failed, ``DiskPressure`` or ``DiskFull``."""
         async with AsyncExitStack() as space:
             if self._storage is not None:
-                await space.enter_async_context(self._storage.reserve(expected_bytes(extraction)))
+                held = await asyncio.to_thread(_held_bytes, self._request.workspace)
+                more = max(0, expected_bytes(extraction) - held)
+                await space.enter_async_context(self._storage.reserve(more))
             self._on_phase(Phase.DOWNLOADING)
             try:
                 extraction, fetched = await self._fetch(extraction)
@@ -203,7 +224,7 @@ class Acquisition:
     async def _waiting(self, words: str, seconds: float) -> None:
         if seconds <= 0:
             return
-        self._on_wait(words.format(math.ceil(seconds)))
+        self._on_wait(Waiting("site", words.format(math.ceil(seconds))))
         try:
             await self._sleep(seconds)
         finally:
@@ -242,16 +263,15 @@ class Acquisition:
         if extraction.finished_ext is not None:  # only looked at: nobody waits for a merge of somebody else's
             processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
         else:
-            async with self._postprocess_gate.hold():
+            async with self._turn(self._postprocess_gate, "other downloads are being joined or converted first"):
                 self._on_phase(Phase.MERGING if len(extraction.streams) > 1 else Phase.POSTPROCESSING)
                 faultpoint.begin("K13", within_seconds=MERGE_BEGINS_WITHIN_SECONDS)
                 processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
         self._on_phase(Phase.FINALIZING)
         path = _inside(self._request.workspace, processed)
         digest = _unchanged_digest(path, before, fetched) or await self._fetcher.digest(path)
-        return AcquiredMedia(
-            path, processed.ext, digest, extraction.title, processed.duration_seconds or extraction.duration_seconds
-        )
+        duration = processed.duration_seconds or extraction.duration_seconds
+        return AcquiredMedia(path, processed.ext, digest, extraction.title, duration, tuple(processed.remarks))
 
 
 def expected_bytes(extraction: Extraction) -> int:
@@ -260,6 +280,11 @@ def expected_bytes(extraction: Extraction) -> int:
     known = sum(size for size in sizes if size is not None)
     expected = max(known, extraction.estimated_bytes or 0)
     return expected if extraction.finished_ext is not None else expected * MERGE_SPACE_FACTOR
+
+
+def _held_bytes(workspace: Path) -> int:
+    """What an earlier execution left: it is on the disk already."""
+    return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(workspace))
 
 
 def _all_native(extraction: Extraction) -> Extraction:

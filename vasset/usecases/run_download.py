@@ -16,9 +16,11 @@ from typing import TypeVar
 from vasset.domain.download import Intent, Lease, Phase, Task, TaskFailure, TaskStatus
 from vasset.domain.errors import (
     BreakerOpen,
+    DiskFull,
     DiskPressure,
     LeaseLost,
     NotFound,
+    StorageFailed,
     TaskError,
     Unavailable,
     VAssetError,
@@ -38,7 +40,7 @@ from vasset.domain.ports import (
     Storage,
     TaskStore,
 )
-from vasset.domain.progress import ProgressFrame
+from vasset.domain.progress import ProgressFrame, Waiting
 from vasset.domain.retry import RetryPolicy
 from vasset.telemetry import faultpoint
 from vasset.usecases.acquire_media import AcquiredMedia, Acquisition, Gate
@@ -48,6 +50,7 @@ from vasset.usecases.site_key import site_of
 from vasset.usecases.track_progress import ProgressTracker, retry_moment
 
 Result = TypeVar("Result")
+WRITTEN_BY_A_CHILD = frozenset({Phase.MERGING, Phase.POSTPROCESSING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,11 @@ class RunDownload:
             lease_seconds=parts.bounds.lease_seconds,
             heartbeat_seconds=parts.bounds.heartbeat_seconds,
             on_finish=self._finish_recording,
+            progress=self._progress,
         )
         self._bound: AttemptBound | None = None
+        self._working: asyncio.Task[object] | None = None
+        self._is_out_of_room = False
 
     @property
     def seconds(self) -> float:
@@ -121,10 +127,33 @@ class RunDownload:
     def drain(self) -> None:
         self._keeper.drain()
 
-    def tick(self) -> ProgressFrame | None:
-        """The next progress frame, None when nothing changed."""
+    @property
+    def is_written_by_a_child(self) -> bool:
+        """Whether ffmpeg or yt-dlp writes now, whom no sink of ours holds back."""
+        acquisition = self._acquisition
+        return self._tracker.phase in WRITTEN_BY_A_CHILD or (acquisition is not None and acquisition.has_native)
+
+    def run_out_of_room(self) -> bool:
+        """Fail with ``DiskFull`` now; whether there was anything to stop."""
+        if self._working is None or self._working.done() or self._is_out_of_room:
+            return False
+        self._is_out_of_room = True
+        return self._working.cancel()
+
+    def _progress(self) -> tuple[int, int | None]:
+        self._observe()
+        return self._tracker.downloaded_bytes, self._tracker.total_bytes
+
+    def _observe(self) -> None:
         if self._acquisition is not None and (snapshot := self._acquisition.snapshot()) is not None:
             self._tracker.observe(snapshot)
+
+    def _wait_for(self, waiting: Waiting | None) -> None:
+        self._tracker.waiting = waiting
+
+    def tick(self) -> ProgressFrame | None:
+        """The next progress frame, None when nothing changed."""
+        self._observe()
         return self._tracker.tick(self._parts.clock.now().timestamp())
 
     async def run(self) -> Ended:
@@ -137,6 +166,11 @@ class RunDownload:
             return await self._settle(self._give_back)
         except DiskPressure:
             return await self._settle(self._give_back, disk_pressure=True)
+        except DiskFull as error:
+            # Before any row is written: the database may be on this very disk, and everybody else waits for the room.
+            with contextlib.suppress(StorageFailed, OSError):
+                await self._parts.storage.discard_workspace(self.task.id, fence=self.lease.fence)
+            return await self._settle(partial(self._fail, error), disk_pressure=True)
         except VAssetError as error:
             return await self._settle(partial(self._fail, error))
         except Exception as error:
@@ -152,7 +186,15 @@ class RunDownload:
     async def _bounded(self) -> Task:
         bounds, now = self._parts.bounds, asyncio.get_running_loop().time()
         self._bound = AttemptBound(bounds.task_timeout_seconds, bounds.task_turn_seconds, now)
-        return await bounded(self._work(), self._bound, look=self._so_far)
+        self._working = asyncio.current_task()
+        try:
+            return await bounded(self._work(), self._bound, look=self._so_far)
+        except asyncio.CancelledError:
+            if not self._is_out_of_room:
+                raise
+            if self._working is not None:
+                self._working.uncancel()
+            raise DiskFull("the disk is full: the file could not be made; delete files and retry") from None
 
     def _so_far(self) -> tuple[int, str]:
         snapshot = self._acquisition.snapshot() if self._acquisition is not None else None
@@ -227,9 +269,6 @@ class RunDownload:
         if self._bound is not None:
             self._bound.allow(asyncio.get_running_loop().time(), self._parts.bounds.live_seconds)
 
-    def _wait_for(self, words: str | None) -> None:
-        self._tracker.waiting_for = words
-
     def _finish_recording(self) -> None:
         if self._acquisition is not None:
             self._acquisition.finish()
@@ -293,6 +332,8 @@ class RunDownload:
 
     async def _settle(self, write: Callable[[], Awaitable[Task]], *, disk_pressure: bool = False) -> Ended:
         try:
+            with contextlib.suppress(Unavailable):  # the numbers are for people; the ending is written below
+                await uninterrupted(self._keeper.beat())
             task = await uninterrupted(self._persist(write))
         except (LeaseLost, NotFound, Unavailable):
             return Ended(None, disk_pressure)  # somebody else owns it, or the reaper will

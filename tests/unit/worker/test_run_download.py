@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -240,7 +240,7 @@ async def test_what_the_site_makes_us_wait_for_is_waited_for_outside_the_page_sl
     around.extractor.streams = (replace(around.extractor.streams[0], available_at=time.time() + 6.0),)
     await around.submit()
     run = around.run(await around.claim())
-    seen: list[str | None] = []
+    seen: list[Mapping[str, str] | None] = []
 
     async def look(seconds: float) -> None:
         frame = run.tick()
@@ -253,7 +253,7 @@ async def test_what_the_site_makes_us_wait_for_is_waited_for_outside_the_page_sl
     ended = await run.run()
     assert ended.task is not None
     assert ended.task.status is TaskStatus.COMPLETED
-    assert seen == ["the site makes us wait 6 s"]
+    assert seen == [{"reason": "site", "message": "the site makes us wait 6 s"}]
     assert 5.0 < around.slept[0] <= 6.0
     assert (around.extractor.extractions, notes.recorded, notes.blamed) == (
         1,
@@ -459,3 +459,66 @@ async def test_an_overtaken_worker_never_takes_back_what_its_successor_has(
     entry = await SqlLibrary(around.database, QuotaPolicy({})).entry(around.users[0], ended.task.history_id)
     assert entry.file_path == only
     assert (around.storage.root / only).read_bytes() == CONTENT
+
+
+async def test_a_full_disk_gives_the_bytes_up_before_any_row_is_written(around: Surroundings) -> None:
+    task = await around.submit()
+    lease = await around.claim()
+    seen: list[bool] = []
+
+    async def full() -> None:
+        workspace = around.storage.workspace(task.id, lease.fence)
+        (workspace / "v.mp4.part").write_bytes(CONTENT)
+        around.store.fail = failing  # type: ignore[method-assign]
+        raise DiskFull()
+
+    async def failing(*arguments: object, **keywords: object) -> Task:
+        seen.append((around.storage.root / "tmp" / task.id).exists())
+        raise DependencyDown("the database is on the same disk")
+
+    around.fetcher.on_result = full
+    run = around.run(lease)
+    around.clock.advance(LEASE_SECONDS)
+    running = asyncio.create_task(run.run())
+    async with asyncio.timeout(10):
+        while not seen:
+            await asyncio.sleep(0)
+    around.clock.advance(LEASE_SECONDS * 2)
+    assert (await running).disk_pressure
+    assert not any(seen)
+
+
+async def test_a_child_that_fills_the_disk_is_stopped_and_the_task_fails_in_words(around: Surroundings) -> None:
+    gate = hold(around, "merging")
+    await around.submit()
+    run = around.run(await around.claim())
+    running = asyncio.create_task(run.run())
+    await gate.arrived.wait()
+    assert run.is_written_by_a_child
+    assert run.run_out_of_room()
+    ended = await running
+    assert ended.task is not None
+    assert ended.task.status is TaskStatus.RETRY
+    assert ended.task.failure is not None
+    assert ended.task.failure.reason == "disk_full"
+    assert around.files() == []
+    assert not run.run_out_of_room()
+
+
+async def test_a_pause_writes_down_how_far_it_was_and_the_next_execution_goes_on_there(around: Surroundings) -> None:
+    gate = hold(around, "downloading")
+    task = await around.submit()
+    run = around.run(await around.claim())
+    running = asyncio.create_task(run.run())
+    await gate.arrived.wait()
+    shown = run.tick()
+    await around.store.pause(task.id, user_id=None)
+    run.nudge()
+    await running
+    paused = await around.task(task.id)
+    assert shown is not None
+    assert paused.downloaded_bytes == shown.downloaded_bytes > 0
+    await around.store.resume(task.id, user_id=None)
+    again = around.run(await around.claim()).tick()
+    assert again is not None
+    assert again.downloaded_bytes == paused.downloaded_bytes

@@ -86,11 +86,12 @@ class SqliteBackend:
         return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "limit": pool.size()}
 
     async def close(self) -> None:
+        """Afterwards the file is the whole database: whoever copies it has everything, without the log beside it."""
         self._close_glance()
         self._glancing.dispose()
-        await self._writer.close()
         await on_thread(self._threads, self._engine.dispose)
         self._threads.shutdown(wait=False)
+        await self._writer.close()
 
     def _within(self, begin: str, call: Callable[[Connection], Result]) -> Result:
         with self._engine.connect() as connection:

@@ -91,10 +91,10 @@ export interface Progress {
   eta_seconds: number | null;
   attempt: number;
   seq: number;
+  /** Why it does not go on just now. */
+  waiting_for: { reason: string; message: string } | null;
   /** A recording of something on air: it has no total, and ends when its user says so. */
   is_live: boolean;
-  /** In words, while the work stands still for something. */
-  waiting_for: string | null;
   error: TaskError | null;
 }
 export interface Task extends Progress {

@@ -32,8 +32,8 @@ export function queuedRow(accepted: Accepted, request: DownloadRequest): Row {
     eta_seconds: null,
     attempt: 1,
     seq: 0,
-    is_live: false,
     waiting_for: null,
+    is_live: false,
     error: null,
   };
 }

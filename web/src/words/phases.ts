@@ -16,6 +16,12 @@ const PHASES: Record<Phase, string> = {
 
 const SOON_MS = 60_000;
 
+/** What is being waited for, as a sentence begins; nothing when it goes on. */
+export function waitingWords(row: { phase: Phase; waiting_for: { message: string } | null }): string | null {
+  if (!row.waiting_for || row.phase === "paused" || row.phase === "completed" || row.phase === "failed" || row.phase === "cancelled") return null;
+  return `Waiting: ${row.waiting_for.message}`;
+}
+
 export function phaseWords(phase: Phase, status?: Status, isLive = false, retryAt: string | null = null, now = Date.now()): string {
   if (isLive && phase === "downloading") return "Recording live";
   if (phase === "queued" && retryAt !== null && Date.parse(retryAt) - now > SOON_MS)

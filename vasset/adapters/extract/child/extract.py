@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vasset.adapters.extract.child.again import find_again
+from vasset.adapters.extract.child.containers import MUXERS
 from vasset.adapters.extract.child.describe import PLAYLISTS, page_and_item, readable, sent_title
 from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.failure import JobFailed, of_kind
@@ -20,6 +21,7 @@ from vasset.adapters.extract.child.recording import ask_to_finish, begun, follow
 from vasset.adapters.extract.child.sidecars import choose_subtitles
 from vasset.adapters.extract.child.sizes import total
 from vasset.adapters.extract.child.streams import requested, stream, tame
+from vasset.adapters.extract.child.tags import are_worth_writing
 from vasset.adapters.extract.child.text import seconds, text
 
 INFO_FILE = "media.info.json"
@@ -80,7 +82,7 @@ def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[Guarded
             info |= _as_before(info, job["again"])
         if is_live(info):
             info |= _chosen_while_live(downloader, info, choice)
-        return _extraction(job, downloader, info, choice)
+        return _extraction(job, settings, downloader, info, choice)
 
 
 def _chosen_while_live(downloader: GuardedDownloader, info: dict[str, Any], choice: Choice) -> dict[str, Any]:
@@ -122,7 +124,9 @@ def _one_video(downloader: GuardedDownloader, info: Any) -> dict[str, Any]:
     return entries[0]
 
 
-def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choice: Choice) -> dict[str, Any]:
+def _extraction(
+    job: dict[str, Any], settings: dict[str, Any], downloader: Any, info: dict[str, Any], choice: Choice
+) -> dict[str, Any]:
     taken: set[str] = set()
     duration = seconds(info.get("duration"))
     formats = [tame(form, taken) for form in requested(downloader.sanitize_info(info))]
@@ -145,6 +149,8 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast and job["subtitles"]
     subtitles = choose_subtitles(info) if with_subtitles else {}
     finished = _finished_ext(streams, formats, info, choice) if not subtitles else None
+    if finished in MUXERS and choice.target != "original" and has_ffmpeg(settings) and are_worth_writing(info):
+        finished = None  # it is copied once more, with what the page knows in it
     kept = _kept(downloader.sanitize_info(info), formats, subtitles)
     _write(Path(job["workspace"]) / INFO_FILE, kept)
     answer = {
@@ -160,6 +166,10 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     if broadcast:
         follow(Path(job["workspace"]), answer, kept)
     return answer
+
+
+def has_ffmpeg(settings: dict[str, Any]) -> bool:
+    return (Path(settings["programs"]) / "ffmpeg").exists()
 
 
 def _as_sound(choice: Choice, formats: list[dict[str, Any]]) -> Choice:

@@ -5,6 +5,7 @@ What a text means stands in ``domain/faults.py``; here is only where yt-dlp keep
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import traceback
@@ -42,6 +43,15 @@ OVER = frozenset({"not_live", "live_ended", "upcoming"})
 # What the guard says of the site; everything else it says is about us.
 GUARDS_WORDS = {"timeout": "timeout", "connect": "unreachable"}
 TOO_MUCH = "The page asked for more than one page may take; it was stopped."
+
+
+DISK_WORDS = {
+    errno.ENOSPC: "The disk filled up while the file was being put together.",
+    errno.EDQUOT: "The disk filled up while the file was being put together: its quota is used up.",
+    errno.EFBIG: "The file became larger than a file may be here.",
+    errno.EROFS: "The disk became read-only while the file was being put together.",
+    errno.EIO: "The disk failed while the file was being put together.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +99,8 @@ def _classified(error: BaseException) -> Failure:
     if any(is_refused(cause) for cause in chain):
         return Failure("egress", "The page leads to an address that is not on the public internet; it was not opened.")
     for cause in chain:
-        if isinstance(cause, OSError) and cause.errno in {28, 122}:
-            return of_kind("disk_full", "The disk filled up while the file was being put together.")
+        if isinstance(cause, OSError) and cause.errno in DISK_WORDS:
+            return of_kind("disk_full", DISK_WORDS[cause.errno])
         if isinstance(cause, MemoryError):
             return of_kind("crashed", "Reading the page took more memory than one page may take.")
     return _by_type(chain) or _by_words(chain) or _by_place(chain)

@@ -18,6 +18,7 @@ def load(settings: dict[str, Any]) -> str:
     folder = settings.get("plugins")
     plugin_dirs.value = [folder] if folder else []
     _read_roots_once()
+    _read_attributes_in_one_pass()
     _prepare(settings)
     return str(yt_dlp.version.__version__)
 
@@ -27,9 +28,11 @@ def _prepare(settings: dict[str, Any]) -> None:
 
     A page of an unknown site runs all of it, 1.7 s of one core in a child that finds it missing; here it costs 30 MB once.
     """
+    from vasset.adapters.extract.child import default_sound
     from vasset.adapters.extract.child.downloader import GuardedDownloader
     from vasset.adapters.extract.child.options import base_options
 
+    default_sound.heed()
     with GuardedDownloader(base_options({"proxy": "http://127.0.0.1:9"}, settings)) as downloader:
         for extractor in downloader._ies.values():
             with contextlib.suppress(Exception):  # a broken site breaks its own downloads only
@@ -49,6 +52,18 @@ def _read_roots_once() -> None:
 
     if hasattr(common, "make_ssl_context"):  # else each downloader reads them, as yt-dlp would
         common.make_ssl_context = functools.cache(common.make_ssl_context)
+
+
+def _read_attributes_in_one_pass() -> None:
+    """yt-dlp searches a playlist's line for attributes from each of its letters on: half a megabyte of them pins a core."""
+    from yt_dlp.downloader import hls
+    from yt_dlp.extractor import common
+
+    from vasset.adapters.extract.child.live_playlist import attributes
+
+    for module in (hls, common):
+        if hasattr(module, "parse_m3u8_attributes"):  # else yt-dlp reads them in another way by now
+            module.parse_m3u8_attributes = attributes
 
 
 def _trust(ca_file: str | None) -> None:

@@ -47,6 +47,32 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
                              "width": 640, "vcodec": "avc1.42c01e", "acodec": "mp4a.40.2", "tbr": 900,
                              "downloader_options": {"http_chunk_size": 10 << 20}}]}  # fmt: skip
 
+    def _act_file(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """One file at any ``address``, of which the site says nothing but its extension."""
+        return {"formats": [{"format_id": "f", "url": query["address"], "ext": query["ext"]}]}
+
+    def _act_tagged(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """A song that needs no conversion, on a page that knows who plays it."""
+        form = {
+            "format_id": "140",
+            "url": media + "audio_only.m4a",
+            "ext": "m4a",
+            "vcodec": "none",
+            "acodec": "mp4a.40.2",
+        }
+        chapters = [{"start_time": 0, "end_time": 3, "title": "One = 1; #"}, {"start_time": 3, "title": "Two"}]
+        return {
+            "formats": [form],
+            "artist": "Band",
+            "track": "Song",
+            "chapters": chapters,
+            "thumbnail": query["thumbnail"],
+        }
+
+    def _act_subtitled(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """``subtitles`` is what an extractor would answer, as JSON."""
+        return {"formats": _separate(media), "subtitles": json.loads(query["subtitles"])}
+
     def _act_bare(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         """An address and no formats, as about 150 extractors answer."""
         return {"url": media + query.get("name", "progressive.mp4"), "ext": query.get("ext", "mp4")}

@@ -10,8 +10,8 @@ from alembic import op
 
 from vasset.usecases.site_key import site_of
 
-revision = "0006"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -25,5 +25,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("tasks") as tasks:
-        tasks.drop_column("failure_kind")
+    op.drop_column("tasks", "failure_kind")  # not by copying the table: its triggers would be lost (0006)
