@@ -9,12 +9,13 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from vasset.domain.download import Lease, Task, site_of
+from vasset.domain.download import Lease, Task
 from vasset.domain.errors import Unavailable
 from vasset.domain.ports import TaskStore
 from vasset.domain.progress import Waiting
 from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.run_download import Ended, RunDownload
+from vasset.usecases.site_key import site_of
 from vasset.worker.admission import Admission
 from vasset.worker.slots import Slots
 
