@@ -62,6 +62,7 @@ bench: build $(VENV)/.dev bench-peers ## every benchmark; writes docs/benchmarks
 	$(BIN)/python -m benchmarks.engine.tasks
 	$(BIN)/python -m benchmarks.engine.lies
 	$(BIN)/python -m benchmarks.engine.evict
+	$(BIN)/python -m benchmarks.get
 	$(BIN)/python -m benchmarks.platform
 	$(BIN)/python -m benchmarks.cluster
 	$(BIN)/python -m benchmarks.scale

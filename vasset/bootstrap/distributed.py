@@ -210,7 +210,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
                 relieve=platform.disk_relief(settings, files, resources.clock),
             ),
             report=platform.report_unexpected,
-            on_ended=platform.count_ended,
+            on_ended=platform.end_counter(cache, resources.clock),
         )
         await stack.enter_async_context(_hints(settings, worker.control.nudge))
 
@@ -259,10 +259,13 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
     from vasset.services.auth.tokens import TokenSigner
     from vasset.services.downloader.remote_files import WorkerFiles
     from vasset.services.parser import client as parser_client
+    from vasset.usecases.breaker import CircuitBreaker
 
     async with AsyncExitStack() as stack:
         resources = _Resources(settings, stack)
         clock, token = resources.clock, service_token(settings)
+        breaker = CircuitBreaker(clock)  # between services: one circuit for each that this gateway calls
+        platform.watch_breakers(breaker)
         database, queue = await resources.database(), resources.queue()
         cache, bus = resources.cache(), await resources.bus()
         store = SqlTaskStore(database, platform.task_policy(settings))
@@ -276,6 +279,7 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
             clock,
             revocation_seconds=settings.revocation_seconds,
             timeout_seconds=settings.grpc_timeout_seconds,
+            breaker=breaker,
         )
         stack.push_async_callback(authority.close)
         files = WorkerFiles(token, tls=tls_files(settings))
@@ -286,11 +290,13 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
                 await resources.channel(settings.parser_address, parser_client.IDEMPOTENT),
                 token,
                 timeout_seconds=settings.parse_timeout_seconds,
+                breaker=breaker,
             ),
             library=asset_client.AssetClient(
                 await resources.channel(settings.asset_address, asset_client.IDEMPOTENT),
                 token,
                 timeout_seconds=settings.grpc_timeout_seconds,
+                breaker=breaker,
             ),
             tasks=cast("TaskStore", PromptTaskStore(store, bus, hints)),
             bus=bus,

@@ -145,7 +145,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
                 relieve=platform.disk_relief(settings, files, clock),
             ),
             report=platform.report_unexpected,
-            on_ended=platform.count_ended,
+            on_ended=platform.end_counter(cache, clock),
         )
 
         async def workers() -> None:

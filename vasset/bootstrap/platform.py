@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from vasset.adapters.db.policy import KeepTimes, TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
 from vasset.bootstrap.measuring import (
-    count_ended,
+    end_counter,
     measuring,
     process_metrics,
     sampling_quota,
+    watch_breakers,
     watch_database,
     watch_machine,
 )
@@ -34,7 +35,15 @@ from vasset.domain.ports import (
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
-__all__ = ["count_ended", "measuring", "open_media_tools", "sampling_quota", "watch_database", "watch_machine"]
+__all__ = [
+    "end_counter",
+    "measuring",
+    "open_media_tools",
+    "sampling_quota",
+    "watch_breakers",
+    "watch_database",
+    "watch_machine",
+]
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy:

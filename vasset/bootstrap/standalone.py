@@ -54,7 +54,10 @@ def get(
     """Download one video into ``output``. Answers the exit code; raises ``VAssetError`` in words."""
     import uvloop
 
-    from vasset.telemetry.log import configure_logging
+    with _unavailable(
+        "rich"
+    ):  # structlog would load it for coloured tracebacks, a tenth of what a short download takes
+        from vasset.telemetry.log import configure_logging
 
     # The one sentence at the end says what went wrong; yt-dlp's own words are for whoever asks for them.
     configure_logging(format=settings.log_format, level="debug" if settings.log_level == "debug" else "critical")
@@ -143,7 +146,7 @@ async def _get(
     workspace = _workspace(output, url, quality, container, with_subtitles)
     running.workspace = workspace
     one = Slots(1)
-    async with open_media_tools(settings, children=1) as tools:
+    async with open_media_tools(settings, children=1, lasting=False) as tools:
         request = ExtractionRequest(
             url=tools.canonicalise(url),
             quality=quality,
@@ -229,6 +232,19 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
     except OSError:
         return  # other downloads wait in it
+
+
+@contextmanager
+def _unavailable(name: str) -> Iterator[None]:
+    """Within the block the module counts as not installed, unless it is loaded already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from vasset.domain import errors as domain
 from vasset.domain.faults import Fault, kind_of
@@ -201,11 +202,19 @@ def install(app: FastAPI) -> None:
         answer = failure(refusal, request_id_of(request.scope))
         for name, value in (error.headers or {}).items():
             answer.headers[name] = value
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(_methods_of(request))
         return answer
 
     app.add_exception_handler(domain.VAssetError, on_domain_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Of every route at this address: Starlette names those of the first one only."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
 def _from_status(status: int) -> domain.VAssetError:

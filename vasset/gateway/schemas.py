@@ -46,7 +46,8 @@ Line = Annotated[str, AfterValidator(_printable)]
 Url = Annotated[Line, Field(min_length=1, max_length=MAX_URL_BYTES, json_schema_extra={"format": "uri"})]
 Email = Annotated[Line, Field(min_length=3, max_length=254)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
-Whole = Annotated[int, BeforeValidator(_digits)]
+Digits = BeforeValidator(_digits)
+"""Last, around the bounds: before them they would not be in the contract as ``minimum`` and ``maximum``."""
 ModeName = Literal["quick_download", "archive_download"]
 ContainerName = Literal["mp4", "mkv", "webm", "mp3", "m4a", "opus", "flac", "original"]
 StatusName = Literal["queued", "running", "retry", "paused", "completed", "failed", "cancelled"]
@@ -110,8 +111,8 @@ class Query(BaseModel):
 
 
 class PageQuery(Query):
-    page: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[Whole, Field(ge=1, le=100)] = 20
+    page: Annotated[int, Field(ge=1, le=1_000_000), Digits] = 1
+    per_page: Annotated[int, Field(ge=1, le=100), Digits] = 20
 
 
 class HistoryQuery(PageQuery):
@@ -123,7 +124,7 @@ class DownloadsQuery(PageQuery):
 
 
 class FileQuery(Query):
-    history_id: Annotated[Whole, Field(ge=1, le=MAX_ROW_ID)]
+    history_id: Annotated[int, Field(ge=1, le=MAX_ROW_ID), Digits]
     ticket: Annotated[str, Field(max_length=64)] | None = None
     inline: Literal["0", "1"] = "0"
 
@@ -284,6 +285,19 @@ class TaskData(BaseModel):
     updated_at: datetime
     completed_at: datetime | None
     error: ErrorData | None
+
+
+class FileData(BaseModel):
+    name: str | None
+    size_bytes: int | None
+    hash: str | None
+    hash_algorithm: str | None
+    expires_at: datetime | None
+    address: str
+
+
+class TaskWithFileData(TaskData):
+    file: FileData | None
 
 
 class HistoryData(BaseModel):

@@ -145,6 +145,20 @@ def history_shape(entry: HistoryEntry, now: datetime) -> Shape:
     }
 
 
+def file_shape(entry: HistoryEntry, now: datetime) -> Shape | None:
+    """The file of a completed download, None once it is gone."""
+    if not has_file(entry, now):
+        return None
+    return {
+        "name": entry.file_name,
+        "size_bytes": entry.file_size,
+        "hash": entry.file_hash,
+        "hash_algorithm": entry.hash_algorithm,
+        "expires_at": entry.expire_at,
+        "address": f"/api/v1/download/file?history_id={entry.id}",
+    }
+
+
 def page_shape(page: Page[Item], shape: Callable[[Item], Shape]) -> Shape:
     return {
         "items": [shape(item) for item in page.items],

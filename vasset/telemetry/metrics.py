@@ -74,7 +74,7 @@ class Metrics:
         )
 
     def watch_machine(self, machine: Machine) -> None:
-        """Report ``cpu_usage_percent``, ``memory_usage_percent``, ``disk_usage_percent`` and ``network_bandwidth``."""
+        """Report processor, memory, disk (in use and free) and network of the machine, by the names of ``telemetry/machine.py``."""
         self.registry.register(machine)
 
     def watch_active(self, count: Callable[[], int]) -> None:

@@ -17,6 +17,7 @@ from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.run_download import Ended, RunDownload
 from vasset.usecases.site_key import site_of
 from vasset.worker.admission import Admission
+from vasset.worker.diary import told
 from vasset.worker.slots import Slots
 
 DISK_PAUSE_SECONDS = 5.0
@@ -206,7 +207,7 @@ class Pool:
         try:
             if self.is_draining:
                 run.drain()
-            ended = await run.run()
+            ended = await told(run)
         finally:
             if ended.disk_pressure:
                 self._paused_until = asyncio.get_running_loop().time() + DISK_PAUSE_SECONDS

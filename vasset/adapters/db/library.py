@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
 
 from vasset.adapters.db.database import Database
+from vasset.adapters.db.dialect import mentions
 from vasset.adapters.db.quota import day_of, read_quota
 from vasset.adapters.db.rows import history_from
 from vasset.adapters.db.tables import download_history, tasks, user_quotas, user_totals
@@ -26,11 +27,11 @@ class SqlLibrary:
         self._policy = policy
 
     async def history(self, user_id: int, *, page: int, per_page: int, query: str | None) -> Page[HistoryEntry]:
-        """``query`` is looked for in title, file name and URL, letters of either case alike."""
+        """``query`` is looked for in title, file name and URL, letters of either case, with or without accents, alike."""
         mine = _visible(user_id)
         total = select(shown_tasks_of(TaskStatus)).where(user_totals.c.user_id == user_id)
         if query:
-            mine = and_(mine, _mentions(query))
+            mine = and_(mine, _mentions(query, is_sqlite=self._database.is_sqlite))
             total = select(func.count()).select_from(download_history).where(mine)
         newest = select(download_history).where(mine).order_by(download_history.c.id.desc())
         first = (page - 1) * per_page
@@ -115,9 +116,9 @@ def _visible(user_id: int) -> ColumnElement[bool]:
     return and_(download_history.c.user_id == user_id, download_history.c.deleted_at.is_(None))
 
 
-def _mentions(query: str) -> ColumnElement[bool]:
+def _mentions(query: str, *, is_sqlite: bool) -> ColumnElement[bool]:
     columns = (download_history.c.title, download_history.c.file_name, download_history.c.url)
-    return or_(*(column.icontains(query, autoescape=True) for column in columns))
+    return or_(*(mentions(column, query, is_sqlite=is_sqlite) for column in columns))
 
 
 def _readable(row: Any) -> HistoryEntry:

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, event, exc
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from vasset.adapters.db.dialect import folded
 from vasset.adapters.db.sqlite_writer import SqliteWriter
 from vasset.adapters.db.statements import STATEMENT_TIMEOUT_SECONDS, Inline, Statements
 
@@ -173,5 +174,6 @@ def _set_up(engine: Engine, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
+        connection.create_function("vasset_folded", 1, folded, deterministic=True)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()

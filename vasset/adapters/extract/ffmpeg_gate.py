@@ -3,6 +3,8 @@
 Every file must lie in the working folder (the task's), every input gets the demuxer its bytes call for and nothing but the
 ``file`` protocol, and where the kernel allows it the program runs without a network. yt-dlp needs no other use of ffmpeg;
 what is not recognised is refused.
+
+It starts before every ffmpeg: ``pathlib``, ``re`` and ``enum`` would take as long as the interpreter itself.
 """
 
 from __future__ import annotations
@@ -10,10 +12,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    sys.path.append(os.path.realpath(__file__).rsplit("/", 4)[0])
 
 from vasset.adapters.extract.child import confinement
 from vasset.adapters.extract.sniff import demuxer, sniff
@@ -94,7 +95,7 @@ def _input_options(name: str, folder: str) -> list[str]:
         return ["-protocol_whitelist", "file", "-f", "concat", "-safe", "1"]
     kind = sniff(_inside(name, folder))
     if kind is None:
-        raise Refused(f"{Path(name).name} is not media")
+        raise Refused(f"{os.path.basename(name)} is not media")
     return ["-protocol_whitelist", "file", "-f", demuxer(kind)]
 
 
@@ -128,7 +129,7 @@ def _inside(name: str, folder: str) -> str:
 def main() -> None:
     program, executable, *arguments = sys.argv[1:]
     try:
-        allowed = guarded(program, arguments, str(Path.cwd()))
+        allowed = guarded(program, arguments, os.getcwd())
     except (Refused, OSError, ValueError) as error:
         sys.stderr.write(f"{program} was not started: {error}\n")
         sys.exit(REFUSED)

@@ -55,6 +55,28 @@ def main(argv: Sequence[str]) -> int:
         max_connections_per_host=max(CONNECTIONS_PER_HOST, options.connections or 0),
         disk_floor=DISK_FLOOR_BYTES,
     )
+    code = 0
+    for each in _each(options):
+        ended = _fetch_one(engine, each)
+        if ended == EXIT_INTERRUPTED:
+            return ended
+        code = code or ended  # the first failure's; those after it are fetched all the same
+    return code
+
+
+def _each(options: Namespace) -> list[Namespace]:
+    """The options of each address, with the file it goes to."""
+    import copy
+
+    made = []
+    for url, output in zip(options.urls, options.output, strict=True):
+        one = copy.copy(options)
+        one.url, one.output = url, output
+        made.append(one)
+    return made
+
+
+def _fetch_one(engine: _engine.Engine, options: Namespace) -> int:
     outcome: _engine.Outcome | Fetched | int
     try:
         if _kind(options) == "file":
@@ -83,8 +105,13 @@ def _parse(argv: Sequence[str]) -> Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("url", help="http or https address")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where the file goes")
+    parser.add_argument(
+        "urls", metavar="URL", nargs="+", help="http or https address; several are fetched one after another"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", action="append", required=True,
+        help="where the file goes: once for each address, or once FOLDER/, for names as in the addresses",
+    )  # fmt: skip
     parser.add_argument(
         "--connections", metavar="N", type=_connections, help=f"1 to {_engine.MOST_CONNECTIONS}, or auto (the default)"
     )
@@ -131,12 +158,21 @@ def _parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--json", action="store_true", help="one line of JSON for programs")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
     options = parser.parse_args(list(argv))
-    if options.output in {"-", "/dev/stdout"}:
+    if not {"-", "/dev/stdout"}.isdisjoint(options.output):
         parser.error(
             "-o names a file: what is not yet complete and verified is shown to nobody, so there is no stream to give; use curl for that"
         )
     if options.expect and options.hash == "none":
         parser.error("--expect needs a --hash to compare with")
+    if options.expect and len(options.urls) > 1:
+        parser.error("--expect is the digest of one file; give one address")
+    if len(options.urls) > 1 or len(options.output) > 1 or options.output[0].endswith("/"):
+        from vasset.adapters.fetch.names import files_for
+
+        try:
+            options.output = files_for(options.urls, options.output)
+        except ValueError as error:
+            parser.error(str(error))
     return options
 
 
