@@ -71,6 +71,7 @@ OPERATIONS: dict[str, Operation] = {
     "how much is under way": lambda database: SqlTaskStore(database, POLICY).active_count(),
     "claim and complete": lambda database: _ended(database, well=True),
     "claim and fail": lambda database: _ended(database, well=False),
+    "what waits": lambda database: SqlTaskStore(database, POLICY).due(limit=5),
     "reap": lambda database: SqlTaskStore(database, POLICY).reap(limit=5),
     "expired files": lambda database: SqlFileStore(database).expired(limit=5),
     "misplaced files": lambda database: SqlFileStore(database).misplaced(limit=5),

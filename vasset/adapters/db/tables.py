@@ -226,6 +226,7 @@ tasks = Table(
     _partial("ix_tasks_shown", "user_id", "created_at", "history_id", where="deleted_at IS NULL"),
     _partial("ix_tasks_shown_by_status", "user_id", "status", "created_at", "history_id", where="deleted_at IS NULL"),
     _partial("ix_tasks_claimable", "user_id", "history_id", where=CLAIMABLE),
+    _partial("ix_tasks_in_line", "created_at", "history_id", where=CLAIMABLE),
     _partial("ix_tasks_running", "created_at", where=RUNNING),
     _partial("ix_tasks_postponed", "not_before", where=f"{CLAIMABLE} AND not_before IS NOT NULL"),
     _partial("ix_tasks_unnoticed", "woken_at", where=f"{CLAIMABLE} AND not_before IS NULL"),

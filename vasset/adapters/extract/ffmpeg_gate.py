@@ -10,7 +10,6 @@ It starts before every ffmpeg: ``pathlib``, ``re`` and ``enum`` would take as lo
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 if __name__ == "__main__":
@@ -28,7 +27,7 @@ READS_FILES = frozenset(
 )  # fmt: skip
 VALUES_ARE_WORDS = ("-metadata",)
 LIST_SUFFIX = ".ffconcat"
-LIST_LINE = re.compile(r"file [A-Za-z0-9_][A-Za-z0-9_.-]*\.copy\.(?:mp4|mkv)\Z|duration [0-9]{1,9}(?:\.[0-9]{1,9})?\Z")
+LIST_LINE = r"file [A-Za-z0-9_][A-Za-z0-9_.-]*\.copy\.(?:mp4|mkv)\Z|duration [0-9]{1,9}(?:\.[0-9]{1,9})?\Z"
 LISTED = frozenset({"mov", "matroska"})
 
 
@@ -101,8 +100,11 @@ def _input_options(name: str, folder: str) -> list[str]:
 
 def _check_list(path: str) -> None:
     """A list names copies that ffmpeg made in this folder a moment ago, and nothing else: bare names of media beside it."""
+    import re
+    from pathlib import Path
+
     first, *lines = Path(path).read_text(encoding="ascii").splitlines()
-    if first != "ffconcat version 1.0" or not all(LIST_LINE.match(line) for line in lines):
+    if first != "ffconcat version 1.0" or not all(re.match(LIST_LINE, line) for line in lines):
         raise Refused("a list of files must name copies in its own folder")
     for line in lines:
         word, _, copy = line.partition(" ")

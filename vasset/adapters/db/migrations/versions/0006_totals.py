@@ -25,6 +25,7 @@ INDEXES = (
     ("tasks", "ix_tasks_shown", ["user_id", "created_at", "history_id"], "deleted_at IS NULL"),
     ("tasks", "ix_tasks_shown_by_status", ["user_id", "status", "created_at", "history_id"], "deleted_at IS NULL"),
     ("tasks", "ix_tasks_claimable", ["user_id", "history_id"], CLAIMABLE),
+    ("tasks", "ix_tasks_in_line", ["created_at", "history_id"], CLAIMABLE),
     ("tasks", "ix_tasks_running", ["created_at"], "status = 'running'"),
     ("tasks", "ix_tasks_postponed", ["not_before"], f"{CLAIMABLE} AND not_before IS NOT NULL"),
     ("tasks", "ix_tasks_unnoticed", ["woken_at"], f"{CLAIMABLE} AND not_before IS NULL"),
