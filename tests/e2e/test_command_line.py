@@ -120,6 +120,24 @@ async def test_interrupting_says_how_to_resume_and_the_same_command_goes_on(tmp_
         assert Path(json.loads(out)["path"]).read_bytes() == _as_mp4(body)
 
 
+async def test_interrupting_before_anything_arrived_promises_nothing(tmp_path: Path) -> None:
+    never = asyncio.Event()
+    async with running_lying_origin() as origin:
+        origin.routes["/page"] = held(b"<title>Held</title>" * 100, never, first_bytes=100)
+        process = await asyncio.create_subprocess_exec(
+            *vasset_command("get", origin.url("/page"), "-o", str(tmp_path), "--json"),
+            env=vasset_environment(egress_allow=origin.address),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await origin.sent("/page", 100)
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+        never.set()
+    assert process.returncode == 130
+    assert "Nothing had arrived yet" in err.decode()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
@@ -216,6 +234,8 @@ async def test_doctor_finds_nothing_wrong_with_nothing(tmp_path: Path) -> None:
     code, out, err = await run_vasset("doctor", "--data-dir", str(tmp_path))
     assert code == 0, err
     assert "agree" in out
+    for runtime in ("yt-dlp", "deno", "yt-dlp-ejs", "curl-cffi", "ffmpeg", "ffprobe"):
+        assert f"usable   {runtime}: " in out
 
 
 def _as_mp4(body: bytes) -> bytes:

@@ -128,6 +128,9 @@ async def test_quota_counts_completed_and_gives_back_failed(service: Service, or
     task = await service.user.ended(accepted["task_id"])
     assert task["status"] == "failed"
     assert task["error"]["message"]
+    assert task["error"]["fault"] in {"user", "site", "exit", "pace", "extractor", "us"}
+    assert task["error"]["kind"]
+    assert task["error"]["action"]
     assert (await service.user.call("GET", "/api/v1/quota")).data["daily_used"] == before + 1
 
 

@@ -327,7 +327,7 @@ class RunDownload:
         delay = self._parts.retry.delay_seconds(attempt) if retried else None
         if delay is not None:
             delay = max(delay, min(error.retry_after_seconds or 0.0, MAX_WAIT_SECONDS), kind.wait_before(attempt))
-        failure = TaskFailure(error.reason, error.message, error.retryable, kind.name)
+        failure = TaskFailure(error.reason, error.message, retried, kind.name)
         return await self._parts.store.fail(self.lease, failure, retry_in_seconds=delay)
 
     async def _settle(self, write: Callable[[], Awaitable[Task]], *, disk_pressure: bool = False) -> Ended:
