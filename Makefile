@@ -65,6 +65,7 @@ bench: build $(VENV)/.dev bench-peers ## every benchmark; writes docs/benchmarks
 	$(BIN)/python -m benchmarks.get
 	$(BIN)/python -m benchmarks.platform
 	$(BIN)/python -m benchmarks.cluster
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.render
 
 bench-engine: build $(VENV)/.dev bench-peers ## the engine against curl, aria2, axel, hf_transfer, yt-dlp, obstore, aiohttp

@@ -33,9 +33,9 @@ def main(argv: "Sequence[str] | None" = None) -> None:
         start_ahead()
         gc.set_threshold(50_000)  # else an eighth of this process is spent on looking for garbage among modules
         if (plain := plain_get(arguments[1:])) is not None:
-            from vasset.commands import get_video
+            from vasset.commands import get_videos
 
-            get_video(**plain)
+            get_videos(**plain)
     if len(arguments) == 1 and arguments[0] in ROLES:
         from vasset.commands import serve_role
 
@@ -46,7 +46,7 @@ def main(argv: "Sequence[str] | None" = None) -> None:
 
 
 def plain_get(arguments: "Sequence[str]") -> "dict[str, Any] | None":
-    """What ``get_video`` is called with; None for anything that the tree of commands should judge."""
+    """What ``get_videos`` is called with; None for anything that the tree of commands should judge."""
     given: dict[str, Any] = {}
     words = iter(arguments)
     for word in words:
@@ -58,11 +58,11 @@ def plain_get(arguments: "Sequence[str]") -> "dict[str, Any] | None":
             if value.startswith("-"):
                 return None
             given[GET_VALUES[word]] = value
-        elif word.startswith("-") or "url" in given:
+        elif word.startswith("-"):
             return None
         else:
-            given["url"] = word
-    return given if "url" in given else None
+            given.setdefault("urls", []).append(word)
+    return given if "urls" in given else None
 
 
 if __name__ == "__main__":

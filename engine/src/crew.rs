@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::limit::{AdaptiveConnections, Sample};
 use crate::part::{Interrupt, work};
 use crate::probe::Answer;
-use crate::retry::{backoff, jitter};
+use crate::retry::{backoff, jitter, retries_worth};
 use crate::transfer::{Transfer, Worker};
 
 /// How often rates are taken and silence is noticed.
@@ -41,6 +41,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Below this part of the median a connection is replaced.
 const TOO_SLOW_SHARE: f64 = 0.3;
+/// After so many answers in a row that contradict themselves the whole is asked for instead of ranges.
+const MOST_LIES: u32 = 2;
 /// So many replacements per download: an origin that is slow everywhere is not helped by reconnecting.
 const MOST_REPLACEMENTS: u32 = 16;
 
@@ -100,6 +102,7 @@ struct Crew<'a> {
     bytes_at_failure: u64,
     resume_at: Option<Instant>,
     has_dropped_if_range: bool,
+    is_unwelcome: bool,
     has_jumped: bool,
     started: Instant,
 }
@@ -134,6 +137,7 @@ pub async fn fetch_all(
         bytes_at_failure: transfer.progress.fetched(),
         resume_at: None,
         has_dropped_if_range: false,
+        is_unwelcome: false,
         has_jumped: start > 1,
         started: Instant::now(),
     };
@@ -188,11 +192,14 @@ impl Crew<'_> {
         self.transfer.want_connections(wanted);
         let active = self.members.values().filter(|member| !member.worker.is_retired()).count() as u32;
         if active > wanted {
+            // Those that bring nothing yet go first: where one is served, it is not they who are.
             let mut newest: Vec<&Member> = self.members.values().filter(|member| !member.worker.is_retired()).collect();
-            newest.sort_by_key(|member| std::cmp::Reverse(member.worker.id));
+            newest.sort_by_key(|member| (member.worker.bytes() > 0, std::cmp::Reverse(member.worker.id)));
             newest.iter().take((active - wanted) as usize).for_each(|member| member.worker.retire());
         }
-        for _ in active..wanted {
+        // A retired one ends after the group in its hands and has its place at the origin until then.
+        let present = if self.is_unwelcome { self.members.len() as u32 } else { active };
+        for _ in present..wanted {
             if !self.members.is_empty() && !self.is_worth_another() {
                 break;
             }
@@ -238,16 +245,28 @@ impl Crew<'_> {
         let result = if member.timed_out { Err(Interrupt::Failed(self.silence())) } else { result };
         match result {
             Ok(()) => Ok(()),
-            Err(Interrupt::Changed(detail)) => Err(Setback::Changed(detail)),
-            Err(Interrupt::RangeIgnored) if self.has_dropped_if_range => Err(Setback::RangeIgnored),
-            Err(Interrupt::RangeIgnored) => {
+            Err(Interrupt::RangeIgnored) if !self.has_dropped_if_range => {
                 // Some CDNs answer 200 whenever they see an ETag in If-Range; the version is checked either way.
                 self.has_dropped_if_range = true;
                 self.transfer.sends_if_range.store(false, Relaxed);
                 Ok(())
             }
+            // What an extra connection is told says nothing about the bytes the others are bringing: they are of one version.
+            Err(Interrupt::Changed(_) | Interrupt::RangeIgnored) if !self.members.is_empty() => {
+                self.go_on_without();
+                Ok(())
+            }
+            Err(Interrupt::Changed(detail)) => Err(Setback::Changed(detail)),
+            Err(Interrupt::RangeIgnored) => Err(Setback::RangeIgnored),
             Err(Interrupt::Failed(error)) => self.on_failure(error),
         }
+    }
+
+    /// The origin evidently does not want this many. Whoever was sent away is not replaced while others work.
+    fn go_on_without(&mut self) {
+        self.is_unwelcome = true;
+        self.ceiling = (self.members.len() as u32).max(1);
+        self.search.set_ceiling(self.ceiling);
     }
 
     fn on_failure(&mut self, error: Error) -> Result<(), Setback> {
@@ -262,6 +281,9 @@ impl Crew<'_> {
         }
         self.bytes_at_failure = fetched;
         let is_alone = self.members.is_empty();
+        if is_alone && matches!(error, Error::HttpStatus { status: 400 | 405 | 501, .. }) {
+            return Err(Setback::RangeIgnored);
+        }
         let is_fatal = !error.retryable() && !matches!(error, Error::OriginLied { .. });
         if is_fatal && (is_alone || matches!(error, Error::Storage { .. } | Error::EgressDenied(_))) {
             return Err(Setback::Failed(error));
@@ -275,24 +297,47 @@ impl Crew<'_> {
         };
         self.search.push_back(self.started.elapsed());
         if !is_alone {
-            // The others go on; the origin evidently does not want this many.
-            self.ceiling = (self.members.len() as u32).max(1);
-            self.search.set_ceiling(self.ceiling);
+            self.go_on_without();
             if let Some(pause) = asked {
                 self.push_back_host(pause);
             }
             return Ok(());
         }
         self.failures += 1;
-        if self.failures > self.terms.retries {
+        if matches!(error, Error::OriginLied { .. }) {
+            if self.failures > MOST_LIES.min(self.terms.retries) {
+                return Err(Setback::RangeIgnored);
+            }
+        } else if self.failures > retries_worth(&error, self.terms.retries, self.has_bytes()) {
             return Err(Setback::Failed(error));
         }
         let pause = backoff(self.failures, asked, jitter());
+        self.transfer.progress.wait_for(Some(crate::retry::next_try(pause, &error)));
         if matches!(error, Error::HttpStatus { status: 429 | 503, .. }) {
             self.push_back_host(pause);
         }
         self.resume_at = Some(Instant::now() + pause);
         Ok(())
+    }
+
+    fn has_bytes(&self) -> bool {
+        self.transfer.progress.fetched() + self.transfer.progress.resumed() > 0
+    }
+
+    /// Whether a fresh connection may take the place of one that is silent or slow.
+    fn may_replace(&self) -> bool {
+        let is_only_one = self.is_unwelcome && self.members.len() == 1;
+        self.replacements < MOST_REPLACEMENTS && !is_only_one && !self.transfer.limiter.is_limited()
+    }
+
+    /// Says what is waited for, when it is anything but bytes.
+    fn say_waiting(&self) {
+        if self.resume_at.is_some() {
+            return;
+        }
+        let is_asking = !self.members.is_empty() && self.members.values().all(|member| member.worker.is_asking());
+        let host = is_asking.then(|| self.transfer.url.lock().host_str().unwrap_or_default().to_owned());
+        self.transfer.progress.wait_for(host.map(|host| format!("the answer of {host}")));
     }
 
     fn push_back_host(&self, pause: Duration) {
@@ -316,7 +361,8 @@ impl Crew<'_> {
     fn on_tick(&mut self, meter: &mut Meter) -> Result<(), Setback> {
         let now = Instant::now();
         self.transfer.progress.set_speed(meter.tick(now, self.transfer.progress.fetched()));
-        let is_limited = self.transfer.limiter.is_limited();
+        self.say_waiting();
+        let may_replace = self.may_replace();
         for member in self.members.values_mut() {
             member.tick(now);
             if !member.worker.is_reading() {
@@ -326,12 +372,7 @@ impl Crew<'_> {
             if silent >= self.terms.idle_timeout {
                 member.timed_out = true;
                 member.abort.abort();
-            } else if silent >= SILENCE
-                && member.worker.bytes() > 0
-                && !member.is_replaced
-                && !is_limited
-                && self.replacements < MOST_REPLACEMENTS
-            {
+            } else if may_replace && silent >= SILENCE && member.worker.bytes() > 0 && !member.is_replaced {
                 member.is_replaced = true;
                 member.abort.abort();
                 self.replacements += 1;
@@ -349,7 +390,7 @@ impl Crew<'_> {
 
     /// Ends the slowest connection when it is far below the others; its groups go to whoever asks next.
     fn replace_slowest(&mut self, now: Instant) {
-        if self.members.len() < 3 || self.replacements >= MOST_REPLACEMENTS || self.transfer.limiter.is_limited() {
+        if self.members.len() < 3 || !self.may_replace() {
             return;
         }
         let mut rates: Vec<f64> = self.members.values().map(|member| member.worker.rate()).collect();

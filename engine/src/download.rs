@@ -6,6 +6,7 @@
 //! the last of these attempts asks for one response only, which cannot be a mixture.
 
 mod kept;
+mod probing;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -18,13 +19,16 @@ use crate::crew::{Setback, Terms, fetch_all};
 use crate::error::{Error, Result, shown};
 use crate::hash::{Algorithm, ProofKind};
 use crate::journal::{Identity, Journal};
+use crate::likeness::{Likeness, page_instead_of_media};
 use crate::limit::TaskLimiter;
+use crate::net::cookies::Jar;
 use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
-use crate::probe::{Answer, Content, Version, judge};
+use crate::probe::{Answer, Content, Version};
 use crate::progress::{Progress, State};
+use crate::remark::Remark;
 use crate::request::{Request, Source};
-use crate::retry::{backoff, jitter};
+use crate::retry::{backoff, jitter, next_try, retries_worth};
 use crate::sink::{Durability, PartFile};
 use crate::transfer::{Start, Transfer};
 use crate::whole::{Bounds, fetch_whole};
@@ -45,6 +49,8 @@ pub struct Context {
     pub holder: crate::limit::PermitHolder,
     /// Every task the download spawns, so that whoever drops the download can wait for their files to be closed.
     pub spawned: TaskTracker,
+    /// Bytes of the disk that stay free whatever is downloaded.
+    pub disk_floor: u64,
     /// Set as soon as the file has its name, whatever becomes of the download then.
     pub published: Arc<OnceLock<Outcome>>,
 }
@@ -72,8 +78,12 @@ pub struct Outcome {
     pub content_type: Option<String>,
     /// Where the bytes came from, after redirects.
     pub final_url: String,
+    /// Fragments the origin did not have and the caller could do without.
+    pub missing_fragments: u32,
     /// Whether it would survive a power cut.
     pub durability: Durability,
+    /// What else there is to know about the file.
+    pub remarks: Vec<Remark>,
 }
 
 /// Fetches the request's single URL to its target. Dropping the future cancels; the journal stays.
@@ -81,14 +91,22 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let started = Instant::now();
     context.progress.set_state(State::Probing);
     let spec = spec(context, request)?;
-    let part = Arc::new(PartFile::open(&request.target)?);
+    let part = Arc::new(PartFile::open(&request.target)?.keeping_free(context.disk_floor));
     let algorithms = request.algorithms();
-    let kept = Kept::recover(&part, ProofKind::for_algorithms(&algorithms))?;
-    let mut job = Job { context, request, spec, algorithms, part, kept, is_whole_only: false, facts: None };
+    let kept = Kept::recover(&part, ProofKind::for_algorithms(&algorithms), request.trust_length)?;
+    let likeness = kept.as_ref().map(|kept| Likeness::of_kept(&kept.identity, kept.version(), &part));
+    let mut job = Job { context, request, spec, algorithms, part, kept, likeness, is_whole_only: false, facts: None };
     let (size, digests) = job.fetch_until_done().await?;
     context.progress.set_state(State::Verifying);
     job.verify(size, &digests)?;
+    if request.is_media {
+        crate::fragments::refuse_a_playlist(&job.part, &job.spec.url)?;
+    }
     let facts = job.facts.take().unwrap_or_else(|| Facts::unasked(&job.spec.url));
+    if let Some(found) = page_instead_of_media(&job.part, size, facts.content_type.as_deref()) {
+        job.discard()?;
+        return Err(Error::page(&job.spec.url, found, false));
+    }
     let outcome = Outcome {
         path: request.target.clone(),
         size,
@@ -100,7 +118,9 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         etag: facts.etag,
         content_type: facts.content_type,
         final_url: facts.final_url,
+        missing_fragments: 0,
         durability: Durability::NotAsked,
+        remarks: context.progress.remarks(),
     };
     publish(context, job.part.clone(), request.durable, started, outcome).await
 }
@@ -131,9 +151,10 @@ fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
     let mut spec = FetchSpec::new(context.client.check_url(url)?.url().clone());
     spec.headers = request.headers.clone();
     spec.cookies = request.cookies.clone();
+    spec.jar = Arc::new(Jar::new(request.jar.clone()));
     spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
     spec.connect_timeout = request.connect_timeout;
-    spec.header_timeout = request.idle_timeout;
+    spec.header_timeout = request.answer_timeout;
     spec.max_redirects = request.max_redirects;
     spec.holder = Some(context.holder.clone());
     Ok(spec)
@@ -168,6 +189,8 @@ struct Job<'a> {
     algorithms: Vec<Algorithm>,
     part: Arc<PartFile>,
     kept: Option<Kept>,
+    /// Everything that came or comes must resemble it, across attempts.
+    likeness: Option<Likeness>,
     is_whole_only: bool,
     facts: Option<Facts>,
 }
@@ -197,11 +220,14 @@ impl Job<'_> {
         if self.kept.as_ref().is_some_and(|kept| kept.first_missing().is_none())
             && let Some(kept) = self.kept.take()
         {
-            let transfer = self.transfer(kept, Duration::ZERO, self.spec.url.clone());
+            let likeness = Likeness::of_kept(&kept.identity, kept.version(), &self.part);
+            let transfer = self.transfer(kept, Duration::ZERO, self.spec.url.clone(), likeness);
             return Ok((transfer.total, transfer.digests()?));
         }
         let answer = self.probe().await?;
         self.facts = Some(Facts::of(&answer));
+        let likeness = Likeness::of(&answer);
+        self.likeness = Some(likeness.clone());
         self.context.progress.set_state(State::Running);
         // When the whole file comes although a part was asked, the kept bytes are of no use, but the answer is.
         if let Some(kept) = self.kept.take()
@@ -211,81 +237,30 @@ impl Job<'_> {
             if !same_total || kept.version().contradiction(&answer.version).is_some() {
                 return Err(Setback::Changed("it is another version than the journal's".to_owned()));
             }
-            return self.in_ranges(kept, answer).await;
+            return self.in_ranges(kept, answer, likeness).await;
         }
         match &answer.content {
             Content::Part { bytes, total: Some(total) }
-                if bytes.start == 0 && answer.version.is_strong() && !self.is_whole_only =>
+                if bytes.start == 0
+                    && (answer.version.is_strong() || self.request.trust_length)
+                    && !self.is_whole_only =>
             {
                 let kept = self.begin(*total, &answer.version)?;
-                self.in_ranges(kept, answer).await
+                self.in_ranges(kept, answer, likeness).await
             }
-            Content::Part { bytes, total: Some(total) } if *bytes == (0..*total) => {
-                let total = *total;
-                self.as_whole(answer, Some(total)).await
-            }
-            Content::Part { .. } => {
+            Content::Part { bytes, total: Some(total) } if *bytes != (0..*total) => {
                 self.is_whole_only = true;
                 let answer = self.probe().await?;
-                match answer.content {
-                    Content::Whole(total) => self.as_whole(answer, total).await,
-                    Content::Part { .. } => Err(Error::lied(&answer.response.final_url, "it sends parts only").into()),
-                }
+                self.as_whole(answer).await
             }
-            Content::Whole(total) => {
-                let total = *total;
-                self.as_whole(answer, total).await
-            }
-        }
-    }
-
-    /// The first answer, tried as often as the request allows.
-    async fn probe(&self) -> Result<Answer, Setback> {
-        let mut spec = self.spec.clone();
-        let limit = self.request.max_range_bytes;
-        spec.range = match &self.kept {
-            _ if self.is_whole_only => None,
-            Some(kept) => kept.first_missing().map(|missing| {
-                let length = (missing.end - missing.start).min(limit.unwrap_or(u64::MAX));
-                (missing.start, Some(missing.start + length - 1))
-            }),
-            None => Some((0, limit.map(|limit| limit - 1))),
-        };
-        spec.if_range = self.kept.as_ref().and_then(|kept| kept.version().if_range().map(str::to_owned));
-        let mut failures = 0;
-        loop {
-            let answered = match self.context.client.get(&spec).await {
-                Ok(response) => judge(response, spec.range),
-                Err(error) => Err(error),
-            };
-            let error = match answered {
-                Ok(answer) => return Ok(answer),
-                // An empty file has no range, and a journal's range may be behind the end of another version.
-                Err(Error::HttpStatus { status: 416, .. }) if spec.range.is_some() => {
-                    if self.kept.is_some() {
-                        return Err(Setback::Changed("it no longer has the asked range".to_owned()));
-                    }
-                    spec.range = None;
-                    continue;
-                }
-                Err(error) => error,
-            };
-            failures += 1;
-            if !error.retryable() || failures > self.request.retries {
-                return Err(error.into());
-            }
-            let asked = if let Error::HttpStatus { retry_after, .. } = &error { *retry_after } else { None };
-            let pause = backoff(failures, asked, jitter());
-            if matches!(error, Error::HttpStatus { status: 429 | 503, .. }) {
-                self.context.client.push_back(spec.url.host_str().unwrap_or_default(), pause);
-            }
-            tokio::time::sleep(pause).await;
+            _ => self.as_whole(answer).await,
         }
     }
 
     /// Starts part file and journal anew for this version.
     fn begin(&self, total: u64, version: &Version) -> Result<Kept> {
         self.check_size(total)?;
+        self.part.expect(total)?;
         let (mut journal, _) = Journal::open(&self.part)?;
         self.part.set_length(0)?;
         let identity = Identity {
@@ -296,16 +271,24 @@ impl Job<'_> {
             url_hash: *blake3::hash(shown(&self.spec.url).as_bytes()).as_bytes(),
         };
         journal.begin(&self.part, &identity)?;
-        self.part.reserve(total)?;
-        Ok(Kept { journal, identity, proofs: Vec::new() })
+        self.part.set_length(total)?;
+        Ok(Kept { journal, identity, proofs: Vec::new(), begun: Vec::new() })
     }
 
-    async fn in_ranges(&self, kept: Kept, answer: Answer) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
+    async fn in_ranges(
+        &self,
+        kept: Kept,
+        answer: Answer,
+        likeness: Likeness,
+    ) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
         self.check_size(kept.identity.total)?;
         let first_byte = answer.response.first_byte;
-        let transfer = self.transfer(kept, first_byte, answer.response.final_url.clone());
+        // Without a validator each answer is held against the bytes before it, which only one connection has.
+        let connections =
+            if kept.version().is_strong() { self.request.connections.map(|number| number as u32) } else { Some(1) };
+        let transfer = self.transfer(kept, first_byte, answer.response.final_url.clone(), likeness);
         let terms = Terms {
-            connections: self.request.connections.map(|connections| connections as u32),
+            connections,
             retries: self.request.retries,
             idle_timeout: self.request.idle_timeout,
             minimum_speed: self.request.minimum_speed,
@@ -319,15 +302,20 @@ impl Job<'_> {
         Ok((total, digests.map_err(|cause| Error::InvalidRequest(cause.to_string()))??))
     }
 
-    fn transfer(&self, kept: Kept, first_byte: Duration, url: Url) -> Arc<Transfer> {
+    fn transfer(&self, kept: Kept, first_byte: Duration, url: Url, likeness: Likeness) -> Arc<Transfer> {
         let version = kept.version();
+        // An origin that has answered once is expected to answer about as soon again; a hung one costs the others less.
+        let mut spec = self.spec.clone();
+        spec.header_timeout = self.request.idle_timeout.max(4 * first_byte).min(self.request.answer_timeout);
         let resumed = kept.bytes();
         self.context.progress.set_total(Some(kept.identity.total));
         self.context.progress.restart_from(resumed);
         Transfer::new(Start {
             client: self.context.client.clone(),
-            spec: self.spec.clone(),
+            spec,
             url,
+            likeness,
+            trusts_length: !version.is_strong(),
             version,
             total: kept.identity.total,
             max_range_bytes: self.request.max_range_bytes,
@@ -336,36 +324,35 @@ impl Job<'_> {
             part: self.part.clone(),
             journal: kept.journal,
             proofs: kept.proofs,
+            begun: kept.begun,
             algorithms: self.algorithms.clone(),
             first_byte,
         })
     }
 
-    async fn as_whole(&self, answer: Answer, total: Option<u64>) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
+    async fn as_whole(&mut self, answer: Answer) -> Result<(u64, Vec<(Algorithm, String)>), Setback> {
         // No journal: without ranges or a validator there is nothing to continue from.
         Journal::open(&self.part)?.0.remove()?;
+        let context = self.context;
         let bounds = Bounds {
-            limiter: &self.context.limiter,
-            progress: &self.context.progress,
+            limiter: &context.limiter,
+            progress: &context.progress,
             idle_timeout: self.request.idle_timeout,
             minimum_speed: self.request.minimum_speed,
             max_bytes: self.request.max_bytes,
         };
-        let mut next = Some((answer, total));
+        let mut given = Some(answer);
         let mut failures = 0;
         loop {
-            let (answer, total) = match next.take() {
-                Some(given) => given,
-                None => {
-                    let answer = self.probe().await?;
-                    let total = match &answer.content {
-                        Content::Whole(total) => *total,
-                        Content::Part { bytes, total: Some(total) } if *bytes == (0..*total) => Some(*total),
-                        Content::Part { .. } => {
-                            return Err(Error::lied(&answer.response.final_url, "it sends parts only").into());
-                        }
-                    };
-                    (answer, total)
+            let answer = match given.take() {
+                Some(answer) => answer,
+                None => self.probe().await?,
+            };
+            let total = match &answer.content {
+                Content::Whole(total) => *total,
+                Content::Part { bytes, total: Some(total) } if *bytes == (0..*total) => Some(*total),
+                Content::Part { .. } => {
+                    return Err(Error::lied(&answer.response.final_url, "it sends parts only").into());
                 }
             };
             if let Some(total) = total {
@@ -379,13 +366,11 @@ impl Job<'_> {
                     self.check_size(size)?;
                     return Ok((size, digests));
                 }
-                Err(error)
-                    if error.retryable()
-                        && !matches!(error, Error::DiskFull { .. })
-                        && failures < self.request.retries =>
-                {
+                Err(error) if failures < retries_worth(&error, self.request.retries, true) => {
                     failures += 1;
-                    tokio::time::sleep(backoff(failures, None, jitter())).await;
+                    let pause = backoff(failures, None, jitter());
+                    context.progress.wait_for(Some(next_try(pause, &error)));
+                    tokio::time::sleep(pause).await;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -406,6 +391,12 @@ impl Job<'_> {
         }
     }
 
+    /// Wrong bytes are worth nothing: the next attempt must not continue them.
+    fn discard(&self) -> Result<()> {
+        Journal::open(&self.part)?.0.remove()?;
+        self.part.set_length(0)
+    }
+
     fn verify(&self, size: u64, digests: &[(Algorithm, String)]) -> Result<()> {
         self.check_size(size)?;
         let Some((algorithm, expected)) = &self.request.expected_digest else { return Ok(()) };
@@ -414,8 +405,7 @@ impl Job<'_> {
         if actual.eq_ignore_ascii_case(expected) {
             return Ok(());
         }
-        // Wrong bytes are worth nothing: the next attempt must not continue them.
-        Journal::open(&self.part)?.0.remove()?;
+        self.discard()?;
         Err(Error::DigestMismatch {
             path: self.request.target.display().to_string(),
             algorithm: algorithm.name(),

@@ -13,6 +13,38 @@ use crate::guard::GuardError;
 /// What this crate's fallible functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Whether what stood in a connection's way may be gone the next time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A reset, a lost packet, a resolver that is busy.
+    Passing,
+    /// Nobody listens, the name is unknown, the proxy says no: seldom gone within seconds.
+    Standing,
+    /// A certificate that is not trusted, a peer that does not speak TLS as we do: somebody has to change it.
+    Final,
+}
+
+impl Obstacle {
+    /// Reads it off the cause. The resolver's errors carry no code, so that its own word for "try again" decides.
+    pub fn of(cause: &std::io::Error) -> Self {
+        use rustls::Error as Tls;
+        if let Some(tls) = cause.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
+            return match tls {
+                Tls::InvalidCertificate(_) | Tls::InvalidMessage(_) | Tls::PeerIncompatible(_) => Self::Final,
+                _ => Self::Standing,
+            };
+        }
+        let is_unknown_name = |words: &str| words.contains("failed to lookup address") && !words.contains("emporary");
+        match cause.kind() {
+            std::io::ErrorKind::ConnectionRefused
+            | std::io::ErrorKind::NotFound
+            | std::io::ErrorKind::PermissionDenied => Self::Standing,
+            _ if is_unknown_name(&cause.to_string()) => Self::Standing,
+            _ => Self::Passing,
+        }
+    }
+}
+
 /// The one error of the engine; `code` is stable, the text is for people.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +55,12 @@ pub enum Error {
     /// Recognised, and not something this engine does.
     #[error("{0} is not supported by the engine")]
     Unsupported(String),
+    /// A playlist came where media was asked for.
+    #[error("{url} is a playlist, not a media file; join it instead")]
+    Playlist {
+        /// Shown form of the URL.
+        url: String,
+    },
     /// The egress policy refuses the place; the guard's own words.
     #[error("{0}")]
     EgressDenied(String),
@@ -37,7 +75,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// 403 or 410: a signed URL has probably run out.
-    #[error("GET {url} answered {status}: the URL has expired; extract it again and continue the same target")]
+    #[error("GET {url} answered {status}: the site refuses this address (it may have expired, or be bound to another visitor); ask the site for a fresh one and continue the same target")]
     UrlExpired {
         /// Shown form of the URL.
         url: String,
@@ -60,6 +98,16 @@ pub enum Error {
         /// The contradiction.
         detail: String,
     },
+    /// Something else came than the file: a login form, a notice, the tail under the name of the whole.
+    #[error("the site answered with {found} instead of the file at {url}{}", kept_words(*is_kept))]
+    Page {
+        /// Shown form of the URL.
+        url: String,
+        /// What came, with its article.
+        found: String,
+        /// Whether an earlier answer was the file: then its bytes wait for the next one.
+        is_kept: bool,
+    },
     /// The connection ended before the body did.
     #[error("the connection to {place} ended early: {detail}")]
     Truncated {
@@ -77,6 +125,8 @@ pub enum Error {
         place: String,
         /// The system's words.
         detail: String,
+        /// Whether it may be gone the next time.
+        obstacle: Obstacle,
     },
     /// A connect, header, idle, low-speed or total bound was reached.
     #[error("{what} of {place} took longer than {seconds} s")]
@@ -115,7 +165,7 @@ pub enum Error {
         path: String,
     },
     /// No room.
-    #[error("no room to {what} {path}: {detail}; free space, then continue the same target")]
+    #[error("the disk is full: cannot {what} {path} ({detail}); free space, then continue the same target")]
     DiskFull {
         /// The attempted step.
         what: &'static str,
@@ -154,11 +204,13 @@ impl Error {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
             Self::Unsupported(_) => "unsupported",
+            Self::Playlist { .. } => "playlist",
             Self::EgressDenied(_) => "egress_denied",
             Self::HttpStatus { .. } => "http_status",
             Self::UrlExpired { .. } => "url_expired",
             Self::OriginChanged { .. } => "origin_changed",
             Self::OriginLied { .. } => "origin_lied",
+            Self::Page { .. } => "page",
             Self::Truncated { .. } => "truncated",
             Self::Connect { .. } => "connect",
             Self::Timeout { .. } => "timeout",
@@ -176,10 +228,11 @@ impl Error {
     /// Whether the same request may succeed later without anybody changing it.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::HttpStatus { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            Self::HttpStatus { status, .. } => crate::retry::is_passing_status(*status),
+            Self::Connect { obstacle, .. } => *obstacle != Obstacle::Final,
+            Self::Page { is_kept, .. } => *is_kept,
             Self::OriginChanged { .. }
             | Self::Truncated { .. }
-            | Self::Connect { .. }
             | Self::Timeout { .. }
             | Self::DiskFull { .. }
             | Self::JournalLocked { .. } => true,
@@ -187,11 +240,14 @@ impl Error {
         }
     }
 
-    /// Turns a file error into its own class: `ENOSPC` and `EDQUOT` are not like the others.
+    /// Turns a file error into its own class: `ENOSPC`, `EDQUOT` and `EFBIG` (the process's own bound of a file, or the
+    /// file system's) are not like the others.
     pub fn storage(what: &'static str, path: &Path, cause: &std::io::Error) -> Self {
         let (path, detail) = (path.display().to_string(), cause.to_string());
         match cause.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Self::DiskFull { what, path, detail },
+            Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => {
+                Self::DiskFull { what, path, detail }
+            }
             _ => Self::Storage { what, path, detail },
         }
     }
@@ -208,6 +264,15 @@ impl Error {
         Self::OriginLied { url: shown(url), detail: detail.into() }
     }
 
+    pub(crate) fn page(url: &Url, found: String, is_kept: bool) -> Self {
+        Self::Page { url: shown(url), found, is_kept }
+    }
+
+    pub(crate) fn connect(what: &'static str, place: &str, cause: &std::io::Error) -> Self {
+        let (place, detail, obstacle) = (place.to_owned(), cause.to_string(), Obstacle::of(cause));
+        Self::Connect { what, place, detail, obstacle }
+    }
+
     pub(crate) fn changed(url: &Url, detail: impl Into<String>) -> Self {
         Self::OriginChanged { url: shown(url), detail: detail.into() }
     }
@@ -221,6 +286,10 @@ impl From<GuardError> for Error {
             Self::EgressDenied(refusal.to_string())
         }
     }
+}
+
+fn kept_words(is_kept: bool) -> &'static str {
+    if is_kept { "; what was fetched before is kept" } else { "" }
 }
 
 /// The URL as it may appear in a message: no userinfo, query or fragment.

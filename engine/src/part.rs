@@ -3,10 +3,14 @@
 //! Every answer is checked against what was asked and against the version the download began with. A body that ends
 //! early is not an error while it brought something: the rest is asked for again, in a new range.
 
+mod overlap;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+pub use self::overlap::OVERLAP_BYTES;
+use self::overlap::{compare, overlap_bytes};
 use crate::error::{Error, Result, shown};
 use crate::net::Body;
 use crate::net::hot::HOT_BYTES;
@@ -22,6 +26,8 @@ const WAKE_INTERVAL: Duration = Duration::from_millis(100);
 const MOST_AWAITED_BYTES: usize = 128 * 1024;
 /// After this long without that many, it wakes for every byte again.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So long a body that goes on waits for whether the origin serves a second connection.
+const VERDICT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a connection stopped before its work was done.
 #[derive(Debug)]
@@ -51,15 +57,29 @@ pub async fn work(transfer: Arc<Transfer>, worker: Arc<Worker>, first: Option<An
     loop {
         let Some(span) = transfer.current_span(&worker).or_else(|| transfer.next_span(&worker)) else { return Ok(()) };
         while let Some(group) = span.claim() {
-            let mut piece = Some(transfer.begin(&worker, group));
-            let fetched = fetch(&transfer, &worker, &span, &mut piece, given.take()).await;
-            if let Some(unfinished) = piece {
-                transfer.save(&worker, unfinished);
-            }
-            let is_wanted = fetched?;
+            let piece = Some(transfer.begin(&worker, group));
+            let mut held = Held { transfer: &transfer, worker: &worker, piece };
+            let is_wanted = fetch(&transfer, &worker, &span, &mut held.piece, given.take()).await?;
+            drop(held);
             if worker.is_retired() || is_wanted {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// The group in a connection's hands. Whatever ends the connection, a pause in the middle of a read included, what it
+/// has of the group is kept.
+struct Held<'a> {
+    transfer: &'a Transfer,
+    worker: &'a Worker,
+    piece: Option<Piece>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(unfinished) = self.piece.take() {
+            self.transfer.save(self.worker, unfinished);
         }
     }
 }
@@ -75,18 +95,24 @@ async fn fetch(
     loop {
         let Some(current) = piece.as_ref() else { return Ok(false) };
         let first = current.position;
+        let overlap = overlap_bytes(transfer, first);
         worker.enter(Phase::Requesting);
+        let is_given = given.is_some();
         let answer = match given.take() {
             Some(answer) => answer,
-            None => ask(transfer, first, last_byte(transfer, span, current)).await?,
+            None => ask(transfer, first - overlap, last_byte(transfer, span, current)).await?,
         };
-        let begins = check(transfer, &answer)?;
-        if begins > first {
+        let begins = check(transfer, &answer, first - overlap)?;
+        if begins > first - overlap {
             return Err(Interrupt::Failed(Error::lied(&answer.response.final_url, "its part begins too late")));
+        }
+        if !is_given {
+            transfer.greet_second();
         }
         let url = answer.response.final_url.clone();
         let mut body = answer.response.body;
-        skip(&mut body, first - begins).await?;
+        skip(&mut body, first - overlap - begins).await?;
+        compare(transfer, &mut body, first - overlap..first).await?;
         match stream(transfer, worker, span, piece, &mut body).await? {
             Streamed::NothingLeft => return Ok(body.is_wanted()),
             Streamed::BodyEnded => {
@@ -110,7 +136,8 @@ async fn fetch(
 fn last_byte(transfer: &Transfer, span: &Span, piece: &Piece) -> u64 {
     let end = span.unclaimed().end.max(piece.group + 1);
     let end = group_bytes(end - 1, transfer.total).end;
-    end.min(piece.position.saturating_add(transfer.max_range_bytes)) - 1
+    let first = piece.position - overlap_bytes(transfer, piece.position);
+    end.min(first.saturating_add(transfer.max_range_bytes)) - 1
 }
 
 async fn ask(transfer: &Transfer, first: u64, last: u64) -> Result<Answer, Interrupt> {
@@ -128,9 +155,14 @@ async fn ask(transfer: &Transfer, first: u64, last: u64) -> Result<Answer, Inter
     }
 }
 
-/// The first byte of the body, if the answer is of the right version.
-fn check(transfer: &Transfer, answer: &Answer) -> Result<u64, Interrupt> {
-    if let Some(detail) = transfer.version.contradiction(&answer.version) {
+/// The first byte of the body, if the answer is of the right version. `first` was asked for.
+fn check(transfer: &Transfer, answer: &Answer, first: u64) -> Result<u64, Interrupt> {
+    if let Some(found) = transfer.likeness.stranger(answer, first) {
+        return Err(Interrupt::Failed(Error::page(&answer.response.final_url, found, true)));
+    }
+    let version = &transfer.version;
+    let contradiction = version.contradiction(&answer.version);
+    if let Some(detail) = contradiction.or_else(|| version.weak_contradiction(&answer.version)) {
         return Err(Interrupt::Changed(detail));
     }
     let differs = |total: &Option<u64>| total.is_some_and(|total| total != transfer.total);
@@ -201,11 +233,16 @@ async fn stream(
         drop(hot);
         received += read as u64;
         if let Some(finished) = piece.take_if(|piece| piece.position == piece.end) {
+            let next_group = finished.group + 1;
             transfer.finish(worker, finished)?;
             if worker.is_retired() {
                 return Ok(Streamed::NothingLeft);
             }
-            let Some(group) = span.claim() else { return Ok(Streamed::NothingLeft) };
+            let next = match span.claim() {
+                Some(group) => Some(group),
+                None => group_behind(transfer, worker, span, body, next_group).await,
+            };
+            let Some(group) = next else { return Ok(Streamed::NothingLeft) };
             *piece = Some(transfer.begin(worker, group));
             body.set_wake_threshold(wake_threshold(received, since.elapsed()).min(most_wanted));
             if since.elapsed() > 10 * WAKE_INTERVAL {
@@ -221,6 +258,28 @@ async fn stream(
         transfer.progress.give_way().await;
     }
     Ok(Streamed::NothingLeft)
+}
+
+/// The next group for a body that goes on behind its span. While nobody knows whether the origin serves a second connection,
+/// this one is not given up: if it serves one only, the neighbour's groups come back and are this one's.
+async fn group_behind(transfer: &Transfer, worker: &Worker, span: &Span, body: &Body, next: u32) -> Option<u32> {
+    loop {
+        let mut verdict = std::pin::pin!(transfer.verdict.notified());
+        verdict.as_mut().enable();
+        if body.has_ended() {
+            return None;
+        }
+        if let Some(group) = transfer.extend(worker, span, next) {
+            return Some(group);
+        }
+        if !transfer.is_undecided() {
+            return None;
+        }
+        worker.enter(Phase::Waiting);
+        if tokio::time::timeout(VERDICT_PATIENCE, verdict).await.is_err() {
+            return None;
+        }
+    }
 }
 
 /// As many bytes as come in [`WAKE_INTERVAL`], at most [`MOST_AWAITED_BYTES`].

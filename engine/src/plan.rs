@@ -52,6 +52,11 @@ impl Span {
         })
     }
 
+    /// Owns `groups` once all former ones are claimed. Only the owner may, and with nobody cutting meanwhile.
+    pub fn refill(&self, groups: Range<u32>) {
+        self.0.store(pack(groups), Ordering::Release);
+    }
+
     fn change<T>(&self, decide: impl Fn(Range<u32>) -> Option<(Range<u32>, T)>) -> Option<T> {
         let mut current = self.0.load(Ordering::Acquire);
         loop {
@@ -108,6 +113,18 @@ impl Plan {
         first.start = taken.end;
         if first.start == first.end {
             self.waiting.remove(0);
+        }
+        Some(taken)
+    }
+
+    /// Takes waiting groups from `first` on, at most `limit` of them and contiguous, if `first` is where a waiting range begins.
+    pub fn take_at(&mut self, first: u32, limit: u32) -> Option<Range<u32>> {
+        let at = self.waiting.binary_search_by_key(&first, |range| range.start).ok()?;
+        let range = &mut self.waiting[at];
+        let taken = range.start..range.end.min(range.start.saturating_add(limit.max(1)));
+        range.start = taken.end;
+        if range.start == range.end {
+            self.waiting.remove(at);
         }
         Some(taken)
     }

@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderName};
-use url::Url;
 
 use crate::error::{Error, Result, shown};
 use crate::journal::LONGEST_VALIDATOR_BYTES;
 use crate::net::Response;
+use crate::net::coding::{Coded, coded};
 use crate::net::http1::decimal;
 use crate::plan::MAX_BYTES;
 use crate::retry::retry_after;
@@ -23,6 +23,8 @@ pub struct Version {
     pub etag: Option<String>,
     /// `Last-Modified` as received, if it is strong in the sense of RFC 9110 §8.8.2.2.
     pub last_modified: Option<String>,
+    /// Weak entity tag: its likeness proves nothing, its change does.
+    pub weak_etag: Option<String>,
 }
 
 impl Version {
@@ -33,14 +35,16 @@ impl Version {
             let value = headers.get(name)?.to_str().ok()?.trim();
             (!value.is_empty() && value.len() <= LONGEST_VALIDATOR_BYTES).then(|| value.to_owned())
         };
-        let etag = text(header::ETAG).filter(|tag| tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"'));
+        let tag = text(header::ETAG);
+        let etag = tag.clone().filter(|tag| tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"'));
+        let weak_etag = tag.filter(|tag| tag.starts_with("W/"));
         let last_modified = text(header::LAST_MODIFIED).filter(|value| {
             let Ok(modified) = httpdate::parse_http_date(value) else { return false };
             let served = text(header::DATE).and_then(|date| httpdate::parse_http_date(&date).ok());
             let age = served.unwrap_or_else(SystemTime::now).duration_since(modified).unwrap_or_default();
             age >= Duration::from_secs(1)
         });
-        Self { etag, last_modified }
+        Self { etag, last_modified, weak_etag }
     }
 
     /// Whether two responses can be known to carry the same bytes.
@@ -67,6 +71,13 @@ impl Version {
             _ => None,
         }
     }
+
+    /// As [`Version::contradiction`] where nothing strong is known: then a weak tag that changes counts. Elsewhere it does
+    /// not, since machines of one site may differ in them.
+    pub fn weak_contradiction(&self, other: &Self) -> Option<String> {
+        let (Some(ours), Some(theirs)) = (&self.weak_etag, &other.weak_etag) else { return None };
+        (!self.is_strong() && ours != theirs).then(|| "its weak ETag is another one".to_owned())
+    }
 }
 
 /// What the body of a successful response holds.
@@ -89,6 +100,9 @@ pub struct Answer {
     pub content: Content,
     /// Which version it is.
     pub version: Version,
+    /// Whether its body is compressed. Such a body is unpacked when it is read, unless it is a part of one or belongs to an
+    /// archive; it is of no known version, because a part of it is no part of the file.
+    pub is_coded: bool,
     /// The response.
     pub response: Response,
 }
@@ -98,13 +112,20 @@ pub struct Answer {
 /// # Errors
 /// `HttpStatus` and `UrlExpired` for other statuses; `OriginLied` for an answer that contradicts itself or the
 /// request; `RangeRefused` is reported as `HttpStatus` 416.
-pub fn judge(response: Response, requested: Option<(u64, Option<u64>)>) -> Result<Answer> {
+pub fn judge(mut response: Response, requested: Option<(u64, Option<u64>)>) -> Result<Answer> {
     let url = &response.final_url;
-    refuse_coding(&response.headers, url)?;
+    let coding = coded(&response.headers, url).map_err(|detail| Error::lied(url, detail))?;
+    let says_range = response.headers.contains_key(header::CONTENT_RANGE);
     let content = match (response.status, requested) {
-        (200, _) => Content::Whole(response.body.owed().filter(|_| response.body.has_known_length())),
-        (206, Some((first, last))) => part(&response, first, last)?,
-        (206, None) => return Err(Error::lied(url, "it sends a part although the whole was asked")),
+        (200 | 203, _) if !says_range => {
+            Content::Whole(response.body.owed().filter(|_| response.body.has_known_length()))
+        }
+        // Some servers send ranges under the status of the whole: what they say of the bytes decides, not the number.
+        (200 | 203 | 206, Some((first, last))) => part(&response, first, last)?,
+        (200 | 203 | 206, None) => match part(&response, 0, None)? {
+            Content::Part { bytes, total: Some(total) } if bytes == (0..total) => Content::Whole(Some(total)),
+            _ => return Err(Error::lied(url, "it sends a part although the whole was asked")),
+        },
         (status, _) => return Err(status_error(&response, status)),
     };
     if let Content::Whole(Some(total)) | Content::Part { total: Some(total), .. } = content
@@ -112,16 +133,24 @@ pub fn judge(response: Response, requested: Option<(u64, Option<u64>)>) -> Resul
     {
         return Err(Error::LimitExceeded { what: format!("the length {total} of {}", shown(url)), limit: MAX_BYTES });
     }
-    let version = Version::of(&response.headers);
-    Ok(Answer { content, version, response })
+    let is_coded = coding != Coded::No;
+    let version = if is_coded { Version::default() } else { Version::of(&response.headers) };
+    let content = unpacked(content, coding, &mut response);
+    Ok(Answer { content, version, is_coded, response })
 }
 
-fn refuse_coding(headers: &HeaderMap, url: &Url) -> Result<()> {
-    let is_identity = |value: &http::HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
-        return Ok(());
+/// What the body holds once it is unpacked; lengths and positions of the compressed bytes are none of the file's.
+fn unpacked(content: Content, coding: Coded, response: &mut Response) -> Content {
+    let Coded::By(coding) = coding else { return content };
+    match content {
+        Content::Part { bytes, total } if total != Some(bytes.end) || bytes.start > 0 => {
+            Content::Part { bytes, total: None }
+        }
+        Content::Part { .. } | Content::Whole(_) => {
+            response.body.decode(coding);
+            Content::Whole(None)
+        }
     }
-    Err(Error::lied(url, "it is compressed although identity was asked; the file's own bytes cannot be had"))
 }
 
 fn part(response: &Response, first: u64, last: Option<u64>) -> Result<Content> {
@@ -135,17 +164,17 @@ fn part(response: &Response, first: u64, last: Option<u64>) -> Result<Content> {
     }
     let mut fields = response.headers.get_all(header::CONTENT_RANGE).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else {
-        return Err(lied("its 206 has no single Content-Range"));
+        return Err(lied("it sends a part and has no single Content-Range"));
     };
     let (bytes, total) = content_range(field.as_bytes()).ok_or_else(|| lied("its Content-Range cannot be read"))?;
     if bytes.start > first || bytes.end <= first {
-        return Err(lied("its 206 is for another range"));
+        return Err(lied("it sends another range"));
     }
     if let Some(last) = last
         && bytes.start == first
         && bytes.end > last.saturating_add(1)
     {
-        return Err(lied("its 206 is longer than asked"));
+        return Err(lied("it sends more than the range that was asked"));
     }
     if response.body.has_known_length() && response.body.owed() != Some(bytes.end - bytes.start) {
         return Err(lied("its Content-Length and Content-Range disagree"));
@@ -153,11 +182,12 @@ fn part(response: &Response, first: u64, last: Option<u64>) -> Result<Content> {
     Ok(Content::Part { bytes, total })
 }
 
-/// Parses `bytes first-last/total` (RFC 9110 §14.4); `None` for everything that does not describe bytes of a file.
+/// Parses `bytes first-last/total` (RFC 9110 §14.4); `None` for everything that does not describe bytes of a file. Behind
+/// the unit the `=` of the request's field is met as well, and means the same.
 pub fn content_range(field: &[u8]) -> Option<(Range<u64>, Option<u64>)> {
     let field = field.trim_ascii();
     let (unit, rest) = field.split_at_checked(6)?;
-    if !unit.eq_ignore_ascii_case(b"bytes ") {
+    if !unit[..5].eq_ignore_ascii_case(b"bytes") || !matches!(unit[5], b' ' | b'=') {
         return None;
     }
     let slash = rest.iter().position(|byte| *byte == b'/')?;
@@ -187,7 +217,9 @@ mod tests {
     fn reads_content_ranges_and_refuses_what_describes_no_bytes() {
         assert_eq!(content_range(b"bytes 0-9/10"), Some((0..10, Some(10))));
         assert_eq!(content_range(b" Bytes 5-9/* "), Some((5..10, None)));
-        let broken: [&[u8]; 9] = [
+        assert_eq!(content_range(b"bytes=0-9/10"), Some((0..10, Some(10))));
+        let broken: [&[u8]; 10] = [
+            b"bytes 0-0/0",
             b"bytes 0-9",
             b"bytes */10",
             b"bytes 9-5/10",
@@ -204,7 +236,7 @@ mod tests {
     }
 
     fn version(etag: Option<&str>, date: Option<&str>) -> Version {
-        Version { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned) }
+        Version { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned), weak_etag: None }
     }
 
     #[test]

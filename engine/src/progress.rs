@@ -1,6 +1,9 @@
 //! The numbers of a running task: written with relaxed atomics by its connections, read without a lock by anybody.
 
+use crate::remark::Remark;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct Progress {
     fragments_done: AtomicU32,
     fragments_total: AtomicU32,
     has_order: AtomicBool,
+    waiting_for: Mutex<Option<String>>,
+    remarks: AtomicU8,
 }
 
 impl Default for Progress {
@@ -81,6 +86,8 @@ impl Default for Progress {
             fragments_done: AtomicU32::new(0),
             fragments_total: AtomicU32::new(u32::MAX),
             has_order: AtomicBool::new(false),
+            waiting_for: Mutex::default(),
+            remarks: AtomicU8::new(0),
         }
     }
 }
@@ -109,6 +116,26 @@ pub struct Snapshot {
 }
 
 impl Progress {
+    /// Says what is waited for while no byte comes, or that bytes come. Not for the hot path.
+    pub fn wait_for(&self, what: Option<String>) {
+        *self.waiting_for.lock() = what;
+    }
+
+    /// What is waited for while no byte comes.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.waiting_for.lock().clone()
+    }
+
+    /// Notes a fact for the outcome.
+    pub fn remark(&self, remark: Remark) {
+        self.remarks.fetch_or(remark.bit(), Relaxed);
+    }
+
+    /// What was noted of the bytes there are.
+    pub fn remarks(&self) -> Vec<Remark> {
+        Remark::of_bits(self.remarks.load(Relaxed))
+    }
+
     /// Says that the task has been told to stop, or goes on.
     pub fn set_order(&self, has_order: bool) {
         self.has_order.store(has_order, Relaxed);
@@ -125,6 +152,7 @@ impl Progress {
     /// Moves to another state.
     pub fn set_state(&self, state: State) {
         self.state.store(state as u8, Relaxed);
+        self.wait_for(None);
         if !matches!(state, State::Running | State::Probing) {
             self.set_speed(0.0);
             self.set_connections(0);

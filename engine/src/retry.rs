@@ -2,10 +2,37 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::error::{Error, Obstacle};
+
 /// First wait; doubled per consecutive failure.
 const FIRST: Duration = Duration::from_millis(100);
 /// No wait is longer, whatever the origin asks.
 pub const LONGEST: Duration = Duration::from_secs(60);
+
+/// How often what seldom passes within seconds is tried again.
+const FEW: u32 = 2;
+
+/// Whether a status speaks of the moment and not of the request: overload, a lock, a deploy, and what the edges of content
+/// networks say of the server behind them (520 to 524, 529).
+pub fn is_passing_status(status: u16) -> bool {
+    matches!(status, 408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 509 | 520..=524 | 529)
+}
+
+/// How often a request is sent again after `error` if its caller allows `retries`.
+///
+/// Before the first byte (`has_bytes` is false) nobody is kept waiting for what is hardly going to change: a refused
+/// connection, an unknown name, a proxy's no, an origin that did not answer in the patient time it was given, a page.
+/// After it there is something to lose, and a server that is being restarted looks just the same.
+pub fn retries_worth(error: &Error, retries: u32, has_bytes: bool) -> u32 {
+    match error {
+        Error::DiskFull { .. } => 0,
+        Error::Timeout { what: "the answer", .. } => retries.min(if has_bytes { FEW } else { 1 }),
+        Error::Connect { obstacle: Obstacle::Standing, .. } | Error::Page { .. } if !has_bytes => retries.min(FEW),
+        Error::Page { .. } => retries,
+        _ if error.retryable() => retries,
+        _ => 0,
+    }
+}
 
 /// The wait after the `failures`-th failure in a row (1 is the first), between half and the whole of
 /// 100 ms · 2^(n-1), and never less than what the origin asked for. `jitter` is in 0..1.
@@ -13,6 +40,11 @@ pub fn backoff(failures: u32, asked: Option<Duration>, jitter: f64) -> Duration 
     let doubled = FIRST.saturating_mul(1_u32 << failures.saturating_sub(1).min(16)).min(LONGEST);
     let spread = doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
     spread.max(asked.unwrap_or_default()).min(LONGEST)
+}
+
+/// What a pause before another try is waiting for, for people.
+pub fn next_try(pause: Duration, error: &Error) -> String {
+    format!("the next try in {:.1} s ({error})", pause.as_secs_f64())
 }
 
 /// Reads `Retry-After`: seconds or an HTTP date (RFC 9110 §10.2.3), capped at [`LONGEST`].

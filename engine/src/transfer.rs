@@ -5,12 +5,12 @@ mod ledger;
 mod work;
 mod worker;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use url::Url;
 
 use self::chain::Chain;
@@ -19,7 +19,8 @@ use self::work::{Work, part_groups};
 pub use self::worker::{Phase, Worker};
 use crate::error::{Error, Result};
 use crate::hash::{Algorithm, GROUP_BYTES, GroupHasher, Proof, ProofKind, Sequential, merge_blake3};
-use crate::journal::Journal;
+use crate::journal::{Begun, Journal};
+use crate::likeness::Likeness;
 use crate::limit::TaskLimiter;
 use crate::net::{Client, FetchSpec};
 use crate::plan::{Plan, Span, choose_theft, group_bytes, group_count};
@@ -42,6 +43,10 @@ pub struct Transfer {
     pub url: Mutex<Url>,
     /// The version all bytes must be of.
     pub version: Version,
+    /// What every answer must resemble.
+    pub likeness: Likeness,
+    /// Whether the bytes before the missing ones are asked for as well and compared: there is no validator.
+    pub trusts_length: bool,
     /// Length of the file.
     pub total: u64,
     /// Upper bound of one request.
@@ -52,6 +57,9 @@ pub struct Transfer {
     pub limiter: TaskLimiter,
     /// The task's numbers.
     pub progress: Arc<Progress>,
+    /// Rung when a connection ends, or when the first one beside the first has its range.
+    pub verdict: Notify,
+    has_second: AtomicBool,
     part: Arc<PartFile>,
     proof_kind: ProofKind,
     work: Mutex<Work>,
@@ -67,7 +75,8 @@ pub struct Piece {
     pub position: u64,
     /// First byte behind the group.
     pub end: u64,
-    hasher: GroupHasher,
+    /// What it has of its proof.
+    pub hasher: GroupHasher,
 }
 
 /// What a transfer starts from.
@@ -80,6 +89,10 @@ pub struct Start {
     pub url: Url,
     /// See [`Transfer::version`].
     pub version: Version,
+    /// See [`Transfer::likeness`].
+    pub likeness: Likeness,
+    /// See [`Transfer::trusts_length`].
+    pub trusts_length: bool,
     /// See [`Transfer::total`].
     pub total: u64,
     /// See [`Transfer::max_range_bytes`].
@@ -94,6 +107,8 @@ pub struct Start {
     pub journal: Journal,
     /// What is on disk already.
     pub proofs: Vec<Option<Proof>>,
+    /// What of the others is.
+    pub begun: Vec<Piece>,
     /// What to compute.
     pub algorithms: Vec<Algorithm>,
     /// From request to head of the first answer.
@@ -115,16 +130,20 @@ impl Transfer {
             spec: start.spec,
             url: Mutex::new(start.url),
             version: start.version,
+            likeness: start.likeness,
+            trusts_length: start.trusts_length,
             total: start.total,
             max_range_bytes: start.max_range_bytes.unwrap_or(u64::MAX),
             sends_if_range: AtomicBool::new(true),
             limiter: start.limiter,
             progress: start.progress,
+            verdict: Notify::new(),
+            has_second: AtomicBool::new(false),
             part: start.part,
             proof_kind: ProofKind::for_algorithms(&start.algorithms),
             work: Mutex::new(Work {
                 plan,
-                partials: HashMap::new(),
+                partials: start.begun.into_iter().map(|piece| (piece.group, piece)).collect(),
                 workers: Vec::new(),
                 wanted_connections: 1,
                 setup_seconds: start.first_byte.as_secs_f64().max(0.001),
@@ -194,6 +213,31 @@ impl Transfer {
         Some(span)
     }
 
+    /// The next group for a connection whose body goes on behind its span, at `first`: what waits there is its own, since
+    /// to ask for it again costs a round trip, and is refused where an address works once.
+    pub fn extend(&self, worker: &Worker, span: &Span, first: u32) -> Option<u32> {
+        let mut work = self.work.lock();
+        span.refill(work.take_at(worker, first)?);
+        span.claim()
+    }
+
+    /// A connection that asked for a range has got it: the origin serves more than one.
+    pub fn greet_second(&self) {
+        if !self.has_second.swap(true, Relaxed) {
+            self.verdict.notify_waiters();
+        }
+    }
+
+    /// Whether somebody else is at work and nobody knows yet whether the origin serves more than one.
+    pub fn is_undecided(&self) -> bool {
+        !self.has_second.load(Relaxed) && self.work.lock().workers.len() > 1
+    }
+
+    /// Reads what is on disk.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.part.read_at(buffer, offset)
+    }
+
     /// Everything that is left goes to the one connection that has the open-ended first answer.
     pub fn take_all(&self, worker: &Worker) {
         let mut work = self.work.lock();
@@ -225,9 +269,10 @@ impl Transfer {
 
     /// Hashes and writes the next bytes of the piece.
     pub fn write(&self, worker: &Worker, piece: &mut Piece, bytes: &[u8]) -> Result<()> {
+        // Only what is on disk is hashed: a piece whose write failed may be gone on with.
+        self.part.write_at(bytes, piece.position)?;
         piece.hasher.update(bytes);
         self.chain.lock().feed(piece.position, bytes);
-        self.part.write_at(bytes, piece.position)?;
         crate::faultpoint!("K6");
         piece.position += bytes.len() as u64;
         worker.group_bytes.fetch_add(bytes.len() as u64, Relaxed);
@@ -252,7 +297,7 @@ impl Transfer {
         self.catch_up(CATCH_UP_BYTES)
     }
 
-    /// Keeps an unfinished piece for whoever claims its group next.
+    /// Keeps an unfinished piece for whoever claims its group next, or for the next execution.
     pub fn save(&self, worker: &Worker, piece: Piece) {
         worker.group_bytes.store(0, Relaxed);
         self.work.lock().partials.insert(piece.group, piece);
@@ -276,6 +321,23 @@ impl Transfer {
                 work.plan.give_back(group..group + 1);
             }
         }
+        drop(work);
+        self.verdict.notify_waiters();
+    }
+
+    /// Puts what a stopped download has of unfinished groups into the journal, from the file and not from memory.
+    fn record_begun(&self) -> Result<()> {
+        let mut ledger = self.ledger.lock();
+        for piece in self.work.lock().partials.values() {
+            let start = group_bytes(piece.group, self.total).start;
+            let mut bytes = vec![0; (piece.position - start) as usize];
+            if !bytes.is_empty() {
+                self.part.read_at(&mut bytes, start)?;
+                let (length, digest) = (bytes.len() as u32, *blake3::hash(&bytes).as_bytes());
+                ledger.journal.append_begun(&Begun { group: piece.group, length, digest })?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts finished groups into the journal.
@@ -311,5 +373,12 @@ impl Transfer {
             digests.push((Algorithm::Blake3, crate::hash::hex(&merge_blake3(&proofs, self.total))));
         }
         Ok(digests)
+    }
+}
+
+impl Drop for Transfer {
+    /// The last connection has let go: a pause, a cancellation or a failure keeps every byte that is on disk.
+    fn drop(&mut self) {
+        let _ = self.record().and_then(|()| self.record_begun());
     }
 }

@@ -20,8 +20,8 @@ class Called(Exception):
 
 
 def by_the_tree(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What ``get_video`` is given when the tree of commands reads the line."""
-    signature = inspect.signature(commands.get_video)
+    """What ``get_videos`` is given when the tree of commands reads the line."""
+    signature = inspect.signature(commands.get_videos)
     given: dict[str, Any] = {}
 
     def note(*positional: Any, **named: Any) -> None:
@@ -29,7 +29,7 @@ def by_the_tree(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[s
         raise Called
 
     with monkeypatch.context() as patch:
-        patch.setattr(commands, "get_video", note)
+        patch.setattr(commands, "get_videos", note)
         with pytest.raises(Called):
             commands.application()(["get", *arguments])
     return given
@@ -39,6 +39,7 @@ def by_the_tree(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[s
     "arguments",
     [
         [URL],
+        [URL, "https://video.example/watch?v=2"],
         [URL, "-o", "films"],
         ["--output", "films", "--json", URL],
         ["--quality", "720p", URL, "--format", "mkv", "--no-subtitles"],
@@ -48,7 +49,7 @@ def by_the_tree(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[s
 def test_an_ordinary_line_means_what_the_tree_of_commands_makes_of_it(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signature = inspect.signature(commands.get_video)
+    signature = inspect.signature(commands.get_videos)
     plain = plain_get(arguments)
     assert plain is not None
     bound = signature.bind(**plain)
@@ -63,7 +64,6 @@ def test_an_ordinary_line_means_what_the_tree_of_commands_makes_of_it(
     [
         [],
         ["-o", "films"],
-        [URL, URL],
         [URL, "-o"],
         [URL, "--quality", "--json"],
         [URL, "--output=films"],

@@ -64,6 +64,7 @@ async def open_media_tools(
                 max_connections_per_host=settings.max_connections_per_host,
                 rate_limit=settings.rate_limit,
                 hash_algorithm=settings.hash_algorithm,
+                disk_floor=settings.disk_floor_bytes,
             )
         )
         extractor = await stack.enter_async_context(open_extractor(guard, options))

@@ -76,13 +76,11 @@ impl Connector {
         if !endpoint.url.is_https() {
             return Ok(Stream::Plain(tcp));
         }
-        let failed = |cause: &dyn std::fmt::Display| Error::Connect {
-            what: "agree on TLS with",
-            place: place.to_owned(),
-            detail: cause.to_string(),
-        };
+        let failed = |cause: &std::io::Error| Error::connect("agree on TLS with", place, cause);
         let name = match endpoint.url.host() {
-            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|cause| failed(&cause))?,
+            Host::Name(name) => {
+                ServerName::try_from(name.clone()).map_err(|cause| failed(&std::io::Error::other(cause)))?
+            }
             Host::Address(address) => ServerName::IpAddress((*address).into()),
         };
         let config = self.tls.config(endpoint.offers_http2)?;
@@ -122,11 +120,8 @@ impl Connector {
             Host::Address(address) => Ok(self.policy.check_addresses(&address.to_string(), port, &[*address])?),
             Host::Name(name) => {
                 self.policy.check_host(host, port)?;
-                let answers = self.resolver.resolve(name).await.map_err(|cause| Error::Connect {
-                    what: "resolve the name of",
-                    place: place.to_owned(),
-                    detail: cause.to_string(),
-                })?;
+                let resolved = self.resolver.resolve(name).await;
+                let answers = resolved.map_err(|cause| Error::connect("resolve the name of", place, &cause))?;
                 Ok(self.policy.check_addresses(name, port, &answers)?)
             }
         }
@@ -140,18 +135,12 @@ impl Connector {
         // Few proxies can do IPv6, and there is no race behind a proxy.
         let target = targets.iter().find(|target| target.is_ipv4()).or(targets.first()).copied();
         let Some(target) = target else {
-            return Err(Error::Connect {
-                what: "resolve the name of",
-                place: place.to_owned(),
-                detail: "no address".to_owned(),
-            });
+            let cause = std::io::Error::new(std::io::ErrorKind::NotFound, "no address");
+            return Err(Error::connect("resolve the name of", place, &cause));
         };
         let mut tcp = self.race(&proxy.host().to_string(), &proxies, &proxy_place).await?;
-        proxy.open(&mut tcp, target).await.map_err(|cause| Error::Connect {
-            what: "get through",
-            place: format!("{proxy_place} to {place}"),
-            detail: cause.to_string(),
-        })?;
+        let opened = proxy.open(&mut tcp, target).await;
+        opened.map_err(|cause| Error::connect("get through", &format!("{proxy_place} to {place}"), &cause))?;
         Ok(tcp)
     }
 
@@ -196,7 +185,7 @@ impl Connector {
 }
 
 fn refused(place: &str, cause: &std::io::Error) -> Error {
-    Error::Connect { what: "connect to", place: place.to_owned(), detail: cause.to_string() }
+    Error::connect("connect to", place, cause)
 }
 
 /// Host and port, as messages show them.

@@ -108,7 +108,12 @@ impl Proxy {
         match status {
             "200" => Ok(()),
             "407" => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it wants other credentials (407)")),
-            other => Err(io::Error::other(format!("it answered {other} to CONNECT"))),
+            // 502 and its like speak of the way behind the proxy, which may be free again; the rest is a no.
+            other => {
+                let is_passing = other.parse().is_ok_and(crate::retry::is_passing_status);
+                let kind = if is_passing { io::ErrorKind::Other } else { io::ErrorKind::PermissionDenied };
+                Err(io::Error::new(kind, format!("it answered {other} to CONNECT")))
+            }
         }
     }
 
@@ -150,7 +155,9 @@ impl Proxy {
         let mut head = [0; 4];
         tcp.read_exact(&mut head).await?;
         if head[..2] != [5, 0] {
-            return Err(io::Error::other(format!("it answered {} to SOCKS5 CONNECT", head[1])));
+            // Not allowed, unreachable, refused.
+            let kind = if (2..=5).contains(&head[1]) { io::ErrorKind::PermissionDenied } else { io::ErrorKind::Other };
+            return Err(io::Error::new(kind, format!("it answered {} to SOCKS5 CONNECT", head[1])));
         }
         let bound = match head[3] {
             1 => 4,

@@ -15,6 +15,7 @@ create_exception!(_engine, HttpStatus, OriginError, "A final status that is not 
 create_exception!(_engine, UrlExpired, HttpStatus, "403 or 410: extract again and continue the same target.");
 create_exception!(_engine, OriginChanged, OriginError, "The origin's file changed under the download.");
 create_exception!(_engine, OriginLied, OriginError, "Framing, range or length contradict themselves.");
+create_exception!(_engine, PageAnswered, OriginError, "A page came where the file was being fetched.");
 create_exception!(_engine, NetworkError, EngineError, "Name, connect, TLS, reset or truncation after all retries.");
 create_exception!(
     _engine,
@@ -25,7 +26,7 @@ create_exception!(
 create_exception!(_engine, DigestMismatch, EngineError, "All bytes arrived and are not the promised ones.");
 create_exception!(_engine, LimitExceeded, EngineError, "More bytes, redirects, fragments or depth than allowed.");
 create_exception!(_engine, StorageError, EngineError, "The disk refused; the part file and its journal stay.");
-create_exception!(_engine, DiskFull, StorageError, "No room for the file.");
+create_exception!(_engine, DiskFull, StorageError, "No room for the file, or none that may be taken.");
 create_exception!(_engine, TargetExists, StorageError, "The target's name is taken; it is never replaced.");
 create_exception!(_engine, JournalLocked, StorageError, "Somebody else is writing the same part file.");
 create_exception!(_engine, Cancelled, EngineError, "The task was told to stop; its journal stays.");
@@ -46,6 +47,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("UrlExpired", python.get_type::<UrlExpired>())?;
     module.add("OriginChanged", python.get_type::<OriginChanged>())?;
     module.add("OriginLied", python.get_type::<OriginLied>())?;
+    module.add("PageAnswered", python.get_type::<PageAnswered>())?;
     module.add("NetworkError", python.get_type::<NetworkError>())?;
     module.add("TimeoutExceeded", python.get_type::<TimeoutExceeded>())?;
     module.add("DigestMismatch", python.get_type::<DigestMismatch>())?;
@@ -63,12 +65,13 @@ pub fn exception(python: Python<'_>, error: &Error) -> PyErr {
     let text = error.to_string();
     let raised = match error {
         Error::InvalidRequest(_) => InvalidRequest::new_err(text),
-        Error::Unsupported(_) => Unsupported::new_err(text),
+        Error::Unsupported(_) | Error::Playlist { .. } => Unsupported::new_err(text),
         Error::EgressDenied(_) => EgressDenied::new_err(text),
         Error::HttpStatus { .. } => HttpStatus::new_err(text),
         Error::UrlExpired { .. } => UrlExpired::new_err(text),
         Error::OriginChanged { .. } => OriginChanged::new_err(text),
         Error::OriginLied { .. } => OriginLied::new_err(text),
+        Error::Page { .. } => PageAnswered::new_err(text),
         Error::Truncated { .. } | Error::Connect { .. } => NetworkError::new_err(text),
         Error::Timeout { .. } => TimeoutExceeded::new_err(text),
         Error::DigestMismatch { .. } => DigestMismatch::new_err(text),

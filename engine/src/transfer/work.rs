@@ -23,8 +23,19 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn take(&mut self, worker: &Worker) -> Option<Range<u32>> {
+        let limit = self.limit(worker);
+        self.plan.take(limit)
+    }
+
+    /// As [`Work::take`], for a connection whose body goes on at `first`.
+    pub(super) fn take_at(&mut self, worker: &Worker, first: u32) -> Option<Range<u32>> {
+        let limit = self.limit(worker);
+        self.plan.take_at(first, limit)
+    }
+
+    fn limit(&self, worker: &Worker) -> u32 {
         let share = self.plan.waiting_groups() as f64 / f64::from(self.wanted_connections);
-        self.plan.take(part_groups(share, worker.rate()))
+        part_groups(share, worker.rate())
     }
 
     pub(super) fn victims(&self, thief: u32) -> Vec<Victim> {

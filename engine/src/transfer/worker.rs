@@ -71,6 +71,11 @@ impl Worker {
         self.phase.load(Relaxed) == Phase::Reading as u8
     }
 
+    /// Whether it waits for an answer.
+    pub fn is_asking(&self) -> bool {
+        self.phase.load(Relaxed) == Phase::Requesting as u8
+    }
+
     /// Says what it is doing now.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Relaxed);

@@ -145,7 +145,12 @@ impl Origin {
     /// Calls `handler` for every request, one thread per connection; the connection stays open for the next request
     /// unless the handler or `Connection: close` ends it.
     pub fn start(handler: impl Fn(&Request, &mut Wire) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)
+    }
+
+    /// As [`Origin::start`], where another one was before.
+    pub fn start_at(at: SocketAddr, handler: impl Fn(&Request, &mut Wire) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(at).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             handler: Box::new(handler),

@@ -26,6 +26,9 @@ READS_FILES = frozenset(
      "-vpre", "-apre", "-spre", "-dump_attachment", "-progress", "-report", "-vstats_file", "-passlogfile", "-sdp_file"}
 )  # fmt: skip
 VALUES_ARE_WORDS = ("-metadata",)
+LIST_SUFFIX = ".ffconcat"
+LIST_LINE = r"file [A-Za-z0-9_][A-Za-z0-9_.-]*\.copy\.(?:mp4|mkv)\Z|duration [0-9]{1,9}(?:\.[0-9]{1,9})?\Z"
+LISTED = frozenset({"mov", "matroska"})
 
 
 class Refused(Exception):
@@ -86,10 +89,28 @@ def _without_format(options: list[str]) -> list[str]:
 
 
 def _input_options(name: str, folder: str) -> list[str]:
+    if name.endswith(LIST_SUFFIX):
+        _check_list(_inside(name, folder))
+        return ["-protocol_whitelist", "file", "-f", "concat", "-safe", "1"]
     kind = sniff(_inside(name, folder))
     if kind is None:
         raise Refused(f"{os.path.basename(name)} is not media")
     return ["-protocol_whitelist", "file", "-f", demuxer(kind)]
+
+
+def _check_list(path: str) -> None:
+    """A list names copies that ffmpeg made in this folder a moment ago, and nothing else: bare names of media beside it."""
+    import re
+    from pathlib import Path
+
+    first, *lines = Path(path).read_text(encoding="ascii").splitlines()
+    if first != "ffconcat version 1.0" or not all(re.match(LIST_LINE, line) for line in lines):
+        raise Refused("a list of files must name copies in its own folder")
+    for line in lines:
+        word, _, copy = line.partition(" ")
+        beside = Path(path).parent / copy
+        if word == "file" and (beside.is_symlink() or sniff(str(beside)) not in LISTED):
+            raise Refused(f"{copy} is not media")
 
 
 def _check_word(word: str, folder: str) -> None:

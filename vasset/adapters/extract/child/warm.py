@@ -32,9 +32,13 @@ def load(settings: dict[str, Any]) -> str:
     import yt_dlp
     from yt_dlp.globals import plugin_dirs
 
+    from vasset.adapters.extract.child import default_sound
+
     folder = settings.get("plugins")
     plugin_dirs.value = [folder] if folder else []
     _read_roots_once()
+    _read_attributes_in_one_pass()
+    default_sound.heed()
     if settings["lasting"]:
         asking = ask_ffmpeg(settings)
         _prepare_sites(settings)
@@ -86,6 +90,18 @@ def _read_roots_once() -> None:
 
     if hasattr(common, "make_ssl_context"):  # else each downloader reads them, as yt-dlp would
         common.make_ssl_context = functools.cache(common.make_ssl_context)
+
+
+def _read_attributes_in_one_pass() -> None:
+    """yt-dlp searches a playlist's line for attributes from each of its letters on: half a megabyte of them pins a core."""
+    from yt_dlp.downloader import hls
+    from yt_dlp.extractor import common
+
+    from vasset.adapters.extract.child.live_playlist import attributes
+
+    for module in (hls, common):
+        if hasattr(module, "parse_m3u8_attributes"):  # else yt-dlp reads them in another way by now
+            module.parse_m3u8_attributes = attributes
 
 
 def _trust(ca_file: str | None) -> None:
