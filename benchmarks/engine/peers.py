@@ -15,6 +15,8 @@ from benchmarks.engine.origin import MEBIBYTE, Origin, Pace, Served, fragment_na
 REPOSITORY = Path(__file__).parents[2]
 BENCH_PYTHON = REPOSITORY / ".cache" / "bench-venv" / "bin" / "python"
 FLOORS = {"floor: recv + pwrite": "floor_recv", "floor: splice": "floor_splice"}
+LIMIT = "limit: recv + write + BLAKE3"
+LIMIT_SOURCE = REPOSITORY / "benchmarks" / "limits" / "Cargo.toml"
 HF_SCRIPT = "import sys, hf_transfer; hf_transfer.download(sys.argv[1], sys.argv[2], max_files={0}, chunk_size={1})"
 FETCHERS = Path(__file__).parent / "fetchers"
 CLIENT = "vasset"
@@ -39,6 +41,7 @@ class Peer:
             (str(self.outputs[0].parent.parent), "DISK"),
             (str(Path(sys.executable).parent) + "/", ""),
             (str(BENCH_PYTHON), "python"),
+            (str(REPOSITORY / "target" / "release") + "/", ""),
             (str(REPOSITORY) + "/", ""),
             (str(origin.http_port), "PORT"),
             (str(origin.https_port), "PORT"),
@@ -73,6 +76,10 @@ def single_file(
         options = ("-q", "--ignore-config", "--no-part", *trust, url, "-o")
         program = str(Path(sys.executable).parent / "yt-dlp")
         peers.append(_peer("yt-dlp", out, (program, *options), environment={"SSL_CERT_FILE": authority} if tls else {}))
+    if not pace and (limit := limit_program()):
+        target = out / "limit.mp4"
+        trusted = (authority,) if tls else ()
+        peers.append(Peer(LIMIT, (limit, url, str(target), *trusted), (target,)))
     if not tls and not pace:
         for name, program in _floors(origin.folder).items():
             peers.append(_peer(name, out, (program, url)))
@@ -121,6 +128,7 @@ def missing() -> list[str]:
         "aiohttp": python_with("aiohttp"),
         "yt-dlp": importlib.util.find_spec("yt_dlp"),
         "floors (need rustc)": shutil.which("rustc"),
+        "limit (needs cargo)": limit_program(),
     }
     return [name for name, where in found.items() if not where]
 
@@ -154,6 +162,26 @@ def python_with(package: str) -> str | None:
         found = subprocess.run([BENCH_PYTHON, "-c", f"import {package}"], capture_output=True, check=False)
         return str(BENCH_PYTHON) if found.returncode == 0 else None
     return None
+
+
+@cache
+def limit_program() -> str | None:
+    """The program that only receives, writes and hashes, built as the engine is and beside it; None without cargo."""
+    if shutil.which("cargo") is None:
+        return None
+    target = REPOSITORY / "target"
+    command = [
+        "cargo",
+        "build",
+        "--release",
+        "--quiet",
+        "--manifest-path",
+        str(LIMIT_SOURCE),
+        "--target-dir",
+        str(target),
+    ]
+    subprocess.run(command, check=True)
+    return str(target / "release" / "limit")
 
 
 def _floors(folder: Path) -> dict[str, str]:

@@ -45,17 +45,7 @@ def _serve(line: LineSocket, settings: dict[str, Any]) -> None:
         limits.allow_cpu_seconds(float(job["cpu_seconds"]))
         answer = _run(job, settings, line.send)
         answer["private_mib"] = limits.private_mib()
-        if job["verb"] == "extract" and not settings["lasting"] and answer["event"] == "done":
-            _expect_postprocessing(answer["result"], settings)
         line.send(answer)
-
-
-def _expect_postprocessing(extraction: dict[str, Any], settings: dict[str, Any]) -> None:
-    """This child will finish what it found, as soon as it has been fetched."""
-    if extraction["finished_ext"] is None:
-        from vasset.adapters.extract.child.warm import ask_ffmpeg
-
-        ask_ffmpeg(settings)
 
 
 def _run(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str, Any]:

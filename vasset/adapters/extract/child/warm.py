@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import threading
 from typing import Any
 
 PAGE = "https://vasset.invalid/"
@@ -40,27 +39,8 @@ def load(settings: dict[str, Any]) -> str:
     _read_attributes_in_one_pass()
     default_sound.heed()
     if settings["lasting"]:
-        asking = ask_ffmpeg(settings)
         _prepare_sites(settings)
-        asking.join()  # only a process with one thread forks whole children
     return str(yt_dlp.version.__version__)
-
-
-def ask_ffmpeg(settings: dict[str, Any]) -> threading.Thread:
-    """Have yt-dlp learn ffmpeg's version and filters, which it remembers for the process, while something else is done: 0.1 s."""
-
-    def ask() -> None:
-        from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
-
-        with contextlib.suppress(Exception):  # then whoever needs it asks again, and says what is wrong
-            FFmpegPostProcessor._ffmpeg_location.set(settings["programs"])
-            asked = FFmpegPostProcessor()
-            if asked.available and settings["lasting"]:
-                asked.probe_available  # noqa: B018  a property that asks
-
-    thread = threading.Thread(target=ask, name="ask ffmpeg", daemon=True)
-    thread.start()
-    return thread
 
 
 def _prepare_sites(settings: dict[str, Any]) -> None:
