@@ -62,8 +62,10 @@ bench: build $(VENV)/.dev bench-peers ## every benchmark; writes docs/benchmarks
 	$(BIN)/python -m benchmarks.engine.tasks
 	$(BIN)/python -m benchmarks.engine.lies
 	$(BIN)/python -m benchmarks.engine.evict
+	$(BIN)/python -m benchmarks.get
 	$(BIN)/python -m benchmarks.platform
 	$(BIN)/python -m benchmarks.cluster
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.render
 
 bench-engine: build $(VENV)/.dev bench-peers ## the engine against curl, aria2, axel, hf_transfer, yt-dlp, obstore, aiohttp

@@ -10,8 +10,13 @@ from benchmarks.cluster.page import cluster_page
 from benchmarks.cluster.record import RESULTS as CLUSTER_RESULTS
 from benchmarks.engine.page import engine_page
 from benchmarks.engine.record import RESULTS as ENGINE_RESULTS
+from benchmarks.get.__main__ import RESULTS as GET_RESULTS
+from benchmarks.get.page import get_page
 from benchmarks.platform.page import platform_page
 from benchmarks.platform.record import RESULTS as PLATFORM_RESULTS
+from benchmarks.scale.page import scale_page
+
+SCALE_RESULTS = PLATFORM_RESULTS.with_name("scale.json")
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -29,8 +34,10 @@ def main() -> int:
     parts = [INTRODUCTION]
     sections = (
         (ENGINE_RESULTS, engine_page),
+        (GET_RESULTS, get_page),
         (PLATFORM_RESULTS, platform_page),
         (CLUSTER_RESULTS, cluster_page),
+        (SCALE_RESULTS, scale_page),
     )
     for path, page in sections:
         if path.exists():

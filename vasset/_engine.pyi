@@ -29,7 +29,9 @@ from os import PathLike
 from typing import Literal, Self, final
 
 __all__ = [
+    "MOST_CONNECTIONS",
     "Cancelled",
+    "Cookie",
     "DigestMismatch",
     "DiskFull",
     "EgressDenied",
@@ -69,6 +71,8 @@ __all__ = [
 ]
 
 __version__: str
+MOST_CONNECTIONS: int
+"""Of one download, on demand."""
 
 class EngineError(Exception):
     code: str
@@ -100,6 +104,7 @@ class ForkError(EngineError): ...
 
 State = Literal["queued", "probing", "running", "paused", "verifying", "completed", "failed", "cancelled"]
 Durability = Literal["not_asked", "synced", "unknown"]
+Remark = Literal["end_unannounced", "unpacked"]
 HashName = Literal["blake3", "xxh3", "sha256"]
 
 @final
@@ -107,7 +112,8 @@ class Engine:
     """One runtime, one connection pool, one set of limits; make one per process and share it.
 
     `egress_allow` names hosts, addresses or networks (CIDR) that may be reached although they are not public.
-    `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks.
+    `ca_file` adds to the platform's roots. `rate_limit` is bytes per second over all tasks. `disk_floor` is how many
+    bytes of a disk stay free whatever is downloaded, at most a twentieth of it.
     """
 
     def __new__(
@@ -120,6 +126,7 @@ class Engine:
         rate_limit: int | None = None,
         user_agent: str | None = None,
         worker_threads: int | None = None,
+        disk_floor: int = 0,
     ) -> Self: ...
     def submit(self, request: Request) -> Handle:
         """Starts the download and returns at once; only the request itself can be refused here."""
@@ -166,14 +173,34 @@ class Fragment:
     byte_range: tuple[int, int] | None
 
 @final
+class Cookie:
+    """A cookie and where it belongs: to `domain` alone, or with a leading dot to it and everything below it.
+
+    `secure` keeps it to https; `expires` is in seconds since 1970. Raises ``InvalidRequest`` for what no header carries and for a
+    domain that strangers share (`.co.uk`). Its `repr` does not show the value.
+    """
+
+    def __new__(
+        cls,
+        name: str,
+        value: str,
+        domain: str,
+        *,
+        path: str = "/",
+        secure: bool = False,
+        expires: float | None = None,
+    ) -> Self: ...
+
+@final
 class Request:
     """What to fetch, where to put it, and within which bounds. Immutable.
 
     `target` never exists before and appears only complete, verified and durable (a disk that fails to confirm the last
     is told by `Outcome.durability`); until then the bytes are in `<target>.part` and the journal in `<target>.part.j`, and
     a later request with the same target continues them.
-    `headers` and `cookies` go to the origin of `url` only; of them, Accept, Accept-Language, Origin, Referer and
-    User-Agent also follow a redirect to another one.
+    `headers` and `cookies` as one line go to the origin of `url` only; of them, Accept, Accept-Language, Origin, Referer and
+    User-Agent also follow a redirect to another one. `cookies` as a sequence go to whatever host each is for: on redirects, to
+    playlists, keys and segments. What answers set is added for the length of the task.
     `connections=None` lets the engine find the number. `max_range_bytes` bounds one range request (YouTube: 10 MiB).
     `expected_digest` is (algorithm, lowercase hex); a mismatch publishes nothing.
     `timeout_seconds` bounds the whole task, `answer_timeout_seconds` the wait for the head of the first answer,
@@ -191,8 +218,8 @@ class Request:
         target: str,
         *,
         headers: Mapping[str, str] | None = None,
-        cookies: str | None = None,
-        kind: Literal["file", "hls", "dash", "fragments"] = "file",
+        cookies: str | Sequence[Cookie] | None = None,
+        kind: Literal["file", "media", "hls", "dash", "fragments"] = "file",
         fragments: Sequence[Fragment] = ...,
         expected_size: int | None = None,
         expected_digest: tuple[HashName, str] | None = None,
@@ -210,8 +237,10 @@ class Request:
         minimum_speed: int = 0,
         retries: int = 8,
         trust_length: bool = False,
-        max_redirects: int = 10,
+        max_redirects: int = 20,
         stream: int | None = None,
+        representation: str | None = None,
+        skip_missing: int = 0,
         http2: bool = True,
         durable: bool = True,
     ) -> Self: ...
@@ -247,7 +276,12 @@ class Handle:
     def resume(self) -> None: ...
     def set_limits(self, *, rate_limit: int | None = None, weight: int | None = None) -> None:
         """Changes only what is given. `rate_limit=0` removes this task's own limit."""
-    def refresh(self, url: str, headers: Mapping[str, str] | None = None, cookies: str | None = None) -> None:
+    def refresh(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        cookies: str | Sequence[Cookie] | None = None,
+    ) -> None:
         """Continues a task that ended with `UrlExpired` under a new URL; the journal counts when validators agree."""
     def wait(self, timeout: float | None = None) -> Outcome:
         """Blocks without the GIL, honours Ctrl-C; `TimeoutError` when `timeout` seconds passed first."""
@@ -282,7 +316,11 @@ class Outcome:
     etag: str | None
     content_type: str | None
     final_url: str
+    missing_fragments: int
     durability: Durability
+    remarks: list[Remark]
+    """`end_unannounced`: only the end of a TLS connection ended the body, without `close_notify`, so that a cut would look the
+    same. `unpacked`: the body came compressed; size and digest are of what it stands for."""
     """``unknown``: the file is there and complete, and the disk failed to confirm its name; it may be gone after a power cut."""
 
 def hash_file(path: str | PathLike[str], algorithm_name: HashName) -> str:

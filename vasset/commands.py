@@ -33,6 +33,30 @@ def serve_role(role: str) -> NoReturn:
     _exit_with(run_role, role, _settings(None))
 
 
+def get_videos(
+    urls: list[str],
+    output: Path | str = "",
+    quality: str = "best",
+    format: str = "mp4",
+    subtitles: bool = True,
+    json: bool = False,
+    config: Path | None = None,
+) -> NoReturn:
+    """``vasset get``, once its command line has been read."""
+    settings = _settings(config)
+    _require_tools()
+    from vasset.bootstrap.standalone import get as run
+
+    code = 0
+    for url in dict.fromkeys(urls):
+        about = url if len(urls) > 1 else None
+        ended = _outcome(run, settings, url, Path(output), quality, format, json, subtitles, as_json=json, about=about)
+        if ended == EXIT_INTERRUPTED:
+            raise SystemExit(ended)
+        code = code or ended  # the first failure's; those after it are downloaded all the same
+    raise SystemExit(code)
+
+
 def application() -> "typer.Typer":
     """The command tree."""
     import typer
@@ -64,7 +88,7 @@ def application() -> "typer.Typer":
 
     @app.command()
     def get(
-        url: Annotated[str, typer.Argument(help="Address of the page with the video.")],
+        urls: Annotated[list[str], typer.Argument(metavar="URL...", help="Addresses of the pages with the videos.")],
         output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the file.")] = Path(),
         quality: Annotated[str, typer.Option(help="best, 2160p … 360p, audio, or a format id.")] = "best",
         format: Annotated[str, typer.Option(help="mp4, mkv, webm, mp3, m4a, opus, flac or original.")] = "mp4",
@@ -72,12 +96,8 @@ def application() -> "typer.Typer":
         json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a progress bar.")] = False,
         config: Annotated[Path | None, config_option] = None,
     ) -> None:
-        """Download one video without a server. The same command again goes on where it stopped."""
-        settings = _settings(config)
-        _require_tools()
-        from vasset.bootstrap.standalone import get as run
-
-        _exit_with(run, settings, url, output, quality, format, json, subtitles, as_json=json)
+        """Download videos without a server, one after another. The same command again goes on where it stopped."""
+        get_videos(urls, output, quality, format, subtitles, json, config)
 
     @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def fetch() -> None:
@@ -122,10 +142,13 @@ def application() -> "typer.Typer":
 def _settings(config: Path | None, **overrides: Any) -> "Settings":
     from pydantic import ValidationError
 
-    from vasset.config import load_settings
+    from vasset.config import UnknownSetting, load_settings
 
     try:
         return load_settings(config, **overrides)
+    except UnknownSetting as error:
+        print(f"vasset: {error}", file=sys.stderr)
+        raise SystemExit(EXIT_USAGE) from None
     except ValidationError as error:
         for problem in error.errors():
             name = "".join(f"VASSET_{str(part).upper()}: " for part in problem["loc"][:1])
@@ -157,8 +180,16 @@ def _require_tools() -> None:
         raise SystemExit(EXIT_MISSING_TOOL)
 
 
-def _exit_with(run: Any, *arguments: Any, as_json: bool = False) -> NoReturn:
-    """Run a command to its exit code; failures we know are one sentence, or one line of JSON as ``vasset fetch`` prints it."""
+def _exit_with(run: Any, *arguments: Any) -> NoReturn:
+    """Run a command to the end of the process."""
+    raise SystemExit(_outcome(run, *arguments))
+
+
+def _outcome(run: Any, *arguments: Any, as_json: bool = False, about: str | None = None) -> int:
+    """Run a command to its exit code; failures we know are one sentence, or one line of JSON as ``vasset fetch`` prints it.
+
+    ``about`` is which of several addresses it is, for the sentence to say.
+    """
     from vasset.domain import errors
 
     codes: list[tuple[type[errors.VAssetError], int]] = [
@@ -176,8 +207,9 @@ def _exit_with(run: Any, *arguments: Any, as_json: bool = False) -> NoReturn:
         if as_json:
             import json
 
-            print(json.dumps({"error": {"code": error.reason, "message": error.message}}))
+            which = {} if about is None else {"url": about}
+            print(json.dumps({"error": {"code": error.reason, "message": error.message}, **which}))
         else:
-            print(f"vasset: {error.message}", file=sys.stderr)
+            print(f"vasset: {about + ': ' if about else ''}{error.message}", file=sys.stderr)
         code = next((number for kind, number in codes if isinstance(error, kind)), EXIT_FAILED)
-    raise SystemExit(code or 0)
+    return code or 0

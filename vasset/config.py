@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,18 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+
+# Of the deployment files and of `vasset fetch`, of tests, and what scripts around the product call where it is.
+OTHER_NAMES = frozenset(
+    f"VASSET_{name}" for name in ("SECRETS_DIR", "PROXY", "FAIL_DISK", "HEALTH_PORT", "IMAGE", "BIND", "BIN", "TREE")
+)
+# Kubernetes tells every pod of every service: VASSET_GATEWAY_SERVICE_HOST, VASSET_AUTH_PORT_9001_TCP_ADDR and so on.
+SERVICE_LINK = re.compile(r"VASSET_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT[A-Z0-9_]*)|PORT(_[0-9]+_(TCP|UDP)[A-Z_]*)?)\Z")
+
+
+class UnknownSetting(ValueError):
+    """A ``VASSET_*`` name that no setting has: a misspelt one would silently be the default."""
+
 
 HostList = Annotated[tuple[str, ...], NoDecode]
 
@@ -171,7 +184,14 @@ class Settings(BaseSettings):
     tasks_per_site: int = Field(50, ge=1, description="Downloads from one site that run at a time on one worker.")
     lease_seconds: float = Field(60.0, gt=0, description="Life of a worker's lease without a heartbeat.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="Time between heartbeats; cancel reaches a task by it.")
-    task_timeout_seconds: float = Field(1_800.0, gt=0, description="Longest time one attempt may take (PRD: 30 min).")
+    task_timeout_seconds: float = Field(
+        1_800.0, gt=0, description="Longest time one attempt may go without a new byte or another step (PRD: 30 min)."
+    )
+    task_turn_seconds: float = Field(
+        21_600.0,
+        gt=0,
+        description="Longest time one attempt may take although it gets on; the next one goes on with its bytes and nothing is counted.",
+    )
     live_recordings: int = Field(4, ge=1, description="Live streams one process records at a time.")
     live_max_seconds: float = Field(
         14_400.0, gt=0, description="Longest recording of a live stream; what there is by then becomes the file."
@@ -190,6 +210,16 @@ class Settings(BaseSettings):
     max_connections_per_host: int = Field(16, ge=1, description="Connections of one engine to one host.")
     hash_algorithm: Literal["blake3", "sha256", "xxh3"] = Field("blake3", description="Hash recorded for every file.")
 
+    # --- what is kept ---
+    keep_idempotency_keys_seconds: int = Field(86_400, ge=60, description="Life of an `Idempotency-Key` (24 h).")
+    keep_deleted_days: float = Field(
+        30.0,
+        ge=0,
+        description="Title and URL of a download that its user deleted are kept for so long, for you to look into abuse.",
+    )
+    keep_ended_sessions_days: float = Field(30.0, ge=0, description="Sessions that ended are kept for so long.")
+    keep_ledger_days: float = Field(90.0, ge=2, description="Entries of the quota's ledger are kept for so long.")
+
     # --- disk ---
     quick_ttl_seconds: int = Field(86_400, ge=1, description="Life of a quick download's file (PRD: 24 h).")
     janitor_interval_seconds: float = Field(60.0, gt=0, description="Time between two rounds of cleaning.")
@@ -200,6 +230,21 @@ class Settings(BaseSettings):
         90.0, gt=0, le=100, description="Usage that forces cleaning of expired files (F2)."
     )
     disk_target_percent: float = Field(80.0, gt=0, le=100, description="Usage at which forced cleaning stops.")
+    disk_plenty_bytes: int = Field(
+        100 * 2**30,
+        ge=0,
+        description="With this much free the percentages above do not count: 85 % of 10 TB leaves 1.5 TB.",
+    )
+    disk_floor_bytes: int = Field(
+        2**30,
+        ge=0,
+        description="Bytes of the disk that stay free whatever is downloaded; at most a twentieth of it.",
+    )
+    disk_emergency_bytes: int = Field(
+        64 * 2**20,
+        ge=0,
+        description="A file that is given up when everything else failed to keep the disk usable; at most a fiftieth of it, 0 is none.",
+    )
     min_available_memory_mib: int = Field(256, ge=0, description="New downloads wait while less memory is available.")
     max_load_per_core: float = Field(
         16.0, gt=0, description="New downloads wait while the load is above this per core."
@@ -282,7 +327,11 @@ class Settings(BaseSettings):
 
 
 def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
-    """Read settings once, at start. ``overrides`` that are None are left to the other sources."""
+    """Read settings once, at start. ``overrides`` that are None are left to the other sources.
+
+    Raises ``UnknownSetting`` and pydantic's ``ValidationError``.
+    """
+    _refuse_unknown_names(os.environ)
 
     class FromFile(Settings):
         @classmethod
@@ -300,3 +349,12 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
             return (*sources, file_secret_settings)
 
     return FromFile(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _refuse_unknown_names(environment: Mapping[str, str]) -> None:
+    known = {f"VASSET_{name.upper()}" for name in Settings.model_fields} | OTHER_NAMES
+    for name in sorted(environment):
+        if name.upper().startswith("VASSET_") and name.upper() not in known and not SERVICE_LINK.match(name.upper()):
+            near = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
+            hint = f"; did you mean {near[0]}?" if near else "; docs/configuration.md lists them"
+            raise UnknownSetting(f"{name} is no setting{hint}")

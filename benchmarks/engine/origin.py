@@ -142,7 +142,9 @@ def _config(origin: Origin, wait_port: int, *, http2: bool) -> str:
 events {{ worker_connections 4096; }}
 http {{
 {temporary}  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
-  types {{ video/mp4 mp4; video/mp2t ts; application/vnd.apple.mpegurl m3u8; }}
+  types {{
+    video/mp4 mp4 m4s; video/mp2t ts; application/vnd.apple.mpegurl m3u8; application/dash+xml mpd; text/html html;
+  }}
   upstream wait {{ server 127.0.0.1:{wait_port}; keepalive 64; }}
   server {{
 {addresses}    listen 127.0.0.1:{origin.https_port} ssl{" http2" if http2 else ""};

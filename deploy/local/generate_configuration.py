@@ -17,7 +17,8 @@ HEADER = """# Configuration
 
 Every setting is read once, at start, from (first wins) the command line, the environment variable named here, the YAML file given by
 `--config` (keys are the names without `VASSET_`, in lower case), and a file of the same name in the folder `VASSET_SECRETS_DIR`.
-An unknown key is an error. This page is generated from `vasset/config.py` by `make generated`.
+An unknown key is an error, and so is a `VASSET_` name in the environment that no setting has (the names that Kubernetes adds for services
+pass). This page is generated from `vasset/config.py` by `make generated`.
 """
 
 

@@ -21,10 +21,12 @@ use crate::hash::{Algorithm, ProofKind};
 use crate::journal::{Identity, Journal};
 use crate::likeness::{Likeness, page_instead_of_media};
 use crate::limit::TaskLimiter;
+use crate::net::cookies::Jar;
 use crate::net::proxy::Proxy;
 use crate::net::{Client, FetchSpec};
 use crate::probe::{Answer, Content, Version};
 use crate::progress::{Progress, State};
+use crate::remark::Remark;
 use crate::request::{Request, Source};
 use crate::retry::{backoff, jitter, next_try, retries_worth};
 use crate::sink::{Durability, PartFile};
@@ -47,6 +49,8 @@ pub struct Context {
     pub holder: crate::limit::PermitHolder,
     /// Every task the download spawns, so that whoever drops the download can wait for their files to be closed.
     pub spawned: TaskTracker,
+    /// Bytes of the disk that stay free whatever is downloaded.
+    pub disk_floor: u64,
     /// Set as soon as the file has its name, whatever becomes of the download then.
     pub published: Arc<OnceLock<Outcome>>,
 }
@@ -74,8 +78,12 @@ pub struct Outcome {
     pub content_type: Option<String>,
     /// Where the bytes came from, after redirects.
     pub final_url: String,
+    /// Fragments the origin did not have and the caller could do without.
+    pub missing_fragments: u32,
     /// Whether it would survive a power cut.
     pub durability: Durability,
+    /// What else there is to know about the file.
+    pub remarks: Vec<Remark>,
 }
 
 /// Fetches the request's single URL to its target. Dropping the future cancels; the journal stays.
@@ -83,7 +91,7 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let started = Instant::now();
     context.progress.set_state(State::Probing);
     let spec = spec(context, request)?;
-    let part = Arc::new(PartFile::open(&request.target)?);
+    let part = Arc::new(PartFile::open(&request.target)?.keeping_free(context.disk_floor));
     let algorithms = request.algorithms();
     let kept = Kept::recover(&part, ProofKind::for_algorithms(&algorithms), request.trust_length)?;
     let likeness = kept.as_ref().map(|kept| Likeness::of_kept(&kept.identity, kept.version(), &part));
@@ -91,6 +99,9 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let (size, digests) = job.fetch_until_done().await?;
     context.progress.set_state(State::Verifying);
     job.verify(size, &digests)?;
+    if request.is_media {
+        crate::fragments::refuse_a_playlist(&job.part, &job.spec.url)?;
+    }
     let facts = job.facts.take().unwrap_or_else(|| Facts::unasked(&job.spec.url));
     if let Some(found) = page_instead_of_media(&job.part, size, facts.content_type.as_deref()) {
         job.discard()?;
@@ -107,7 +118,9 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         etag: facts.etag,
         content_type: facts.content_type,
         final_url: facts.final_url,
+        missing_fragments: 0,
         durability: Durability::NotAsked,
+        remarks: context.progress.remarks(),
     };
     publish(context, job.part.clone(), request.durable, started, outcome).await
 }
@@ -138,6 +151,7 @@ fn spec(context: &Context, request: &Request) -> Result<FetchSpec> {
     let mut spec = FetchSpec::new(context.client.check_url(url)?.url().clone());
     spec.headers = request.headers.clone();
     spec.cookies = request.cookies.clone();
+    spec.jar = Arc::new(Jar::new(request.jar.clone()));
     spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
     spec.connect_timeout = request.connect_timeout;
     spec.header_timeout = request.answer_timeout;
@@ -228,7 +242,7 @@ impl Job<'_> {
         match &answer.content {
             Content::Part { bytes, total: Some(total) }
                 if bytes.start == 0
-                    && (answer.version.is_strong() || self.request.trust_length)
+                    && (answer.version.is_strong() || self.request.trust_length && !answer.is_coded)
                     && !self.is_whole_only =>
             {
                 let kept = self.begin(*total, &answer.version)?;
@@ -246,6 +260,7 @@ impl Job<'_> {
     /// Starts part file and journal anew for this version.
     fn begin(&self, total: u64, version: &Version) -> Result<Kept> {
         self.check_size(total)?;
+        self.part.expect(total)?;
         let (mut journal, _) = Journal::open(&self.part)?;
         self.part.set_length(0)?;
         let identity = Identity {
@@ -256,8 +271,8 @@ impl Job<'_> {
             url_hash: *blake3::hash(shown(&self.spec.url).as_bytes()).as_bytes(),
         };
         journal.begin(&self.part, &identity)?;
-        self.part.reserve(total)?;
-        Ok(Kept { journal, identity, proofs: Vec::new() })
+        self.part.set_length(total)?;
+        Ok(Kept { journal, identity, proofs: Vec::new(), begun: Vec::new() })
     }
 
     async fn in_ranges(
@@ -309,6 +324,7 @@ impl Job<'_> {
             part: self.part.clone(),
             journal: kept.journal,
             proofs: kept.proofs,
+            begun: kept.begun,
             algorithms: self.algorithms.clone(),
             first_byte,
         })

@@ -55,6 +55,12 @@ pub enum Error {
     /// Recognised, and not something this engine does.
     #[error("{0} is not supported by the engine")]
     Unsupported(String),
+    /// A playlist came where media was asked for.
+    #[error("{url} is a playlist, not a media file; join it instead")]
+    Playlist {
+        /// Shown form of the URL.
+        url: String,
+    },
     /// The egress policy refuses the place; the guard's own words.
     #[error("{0}")]
     EgressDenied(String),
@@ -69,7 +75,9 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// 403 or 410: a signed URL has probably run out.
-    #[error("GET {url} answered {status}: the URL has expired; extract it again and continue the same target")]
+    #[error(
+        "GET {url} answered {status}: the site refuses this address (it may have expired, or be bound to another visitor); ask the site for a fresh one and continue the same target"
+    )]
     UrlExpired {
         /// Shown form of the URL.
         url: String,
@@ -159,7 +167,7 @@ pub enum Error {
         path: String,
     },
     /// No room.
-    #[error("no room to {what} {path}: {detail}; free space, then continue the same target")]
+    #[error("the disk is full: cannot {what} {path} ({detail}); free space, then continue the same target")]
     DiskFull {
         /// The attempted step.
         what: &'static str,
@@ -198,6 +206,7 @@ impl Error {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
             Self::Unsupported(_) => "unsupported",
+            Self::Playlist { .. } => "playlist",
             Self::EgressDenied(_) => "egress_denied",
             Self::HttpStatus { .. } => "http_status",
             Self::UrlExpired { .. } => "url_expired",
@@ -233,11 +242,14 @@ impl Error {
         }
     }
 
-    /// Turns a file error into its own class: `ENOSPC` and `EDQUOT` are not like the others.
+    /// Turns a file error into its own class: `ENOSPC`, `EDQUOT` and `EFBIG` (the process's own bound of a file, or the
+    /// file system's) are not like the others.
     pub fn storage(what: &'static str, path: &Path, cause: &std::io::Error) -> Self {
         let (path, detail) = (path.display().to_string(), cause.to_string());
         match cause.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Self::DiskFull { what, path, detail },
+            Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => {
+                Self::DiskFull { what, path, detail }
+            }
             _ => Self::Storage { what, path, detail },
         }
     }

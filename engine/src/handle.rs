@@ -43,6 +43,8 @@ pub struct Settings {
     pub max_connections_per_host: u32,
     /// Bytes per second of all tasks.
     pub rate_limit: Option<u64>,
+    /// Bytes of every disk that stay free whatever is downloaded, at most a twentieth of the disk.
+    pub disk_floor: u64,
     /// Default `User-Agent`.
     pub user_agent: String,
     /// Threads of the runtime; `None` is one for each core, at least two and at most four. A thread without work
@@ -58,6 +60,7 @@ impl Default for Settings {
             max_connections: 256,
             max_connections_per_host: 16,
             rate_limit: None,
+            disk_floor: 0,
             user_agent: format!("vasset/{}", env!("CARGO_PKG_VERSION")),
             worker_threads: None,
         }
@@ -77,6 +80,7 @@ struct Shared {
     tasks: Mutex<BTreeMap<u64, Arc<Task>>>,
     next_id: Mutex<u64>,
     completions: Completions,
+    disk_floor: u64,
     process: u32,
     spawner: tokio::runtime::Handle,
 }
@@ -114,6 +118,7 @@ impl Engine {
             tasks: Mutex::default(),
             next_id: Mutex::new(1),
             completions: Completions { ended: Mutex::default(), event },
+            disk_floor: settings.disk_floor,
             process: std::process::id(),
             spawner: runtime.handle().clone(),
         };
@@ -167,6 +172,7 @@ impl Engine {
             progress: Arc::default(),
             holder: self.shared.permits.holder(request.weight),
             spawned: TaskTracker::new(),
+            disk_floor: self.shared.disk_floor,
             published: Arc::default(),
         };
         self.shared.spawner.spawn(async move {
@@ -326,6 +332,7 @@ impl Shared {
             progress: task.progress.clone(),
             holder: task.holder.clone(),
             spawned: TaskTracker::new(),
+            disk_floor: self.disk_floor,
             published: Arc::default(),
         }
     }

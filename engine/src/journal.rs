@@ -11,8 +11,13 @@
 //! header  magic 8 · version 4 · proof kind 4 · boot 16 · device 8 · inode 8 · made 8 · total 8 · group 8 · URL hash 32
 //!         · etag length 2 + bytes · last-modified length 2 + bytes · zeros … · crc32 of all before, at 4092
 //! record  first group 4 · count 4 · proofs 32 × count · crc32 of all before 4
+//! begun   group 4 · zero 4 · bytes of it 4 · blake3 of these 32 · crc32 of all before 4
 //! ```
+//!
+//! The last kind is written when a download is stopped in order: a pause costs no byte. Its bytes are hashed again
+//! before they are believed, whatever the boot.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -23,12 +28,13 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::{Error, Result};
 use crate::faultpoint::disk;
 use crate::hash::{GROUP_BYTES, Proof, ProofKind};
-use crate::plan::{MAX_BYTES, group_count};
+use crate::plan::{MAX_BYTES, group_bytes, group_count};
 use crate::sink::{FileIdentity, PartFile, with_suffix};
 
 const MAGIC: &[u8; 8] = b"VASSETJ\n";
 const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 4096;
+const BEGUN_BYTES: usize = 48;
 /// Longest validator kept; a longer one counts as none.
 pub const LONGEST_VALIDATOR_BYTES: usize = 1024;
 
@@ -47,6 +53,17 @@ pub struct Identity {
     pub url_hash: [u8; 32],
 }
 
+/// The beginning of a group that was being fetched when the download was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// Which one.
+    pub group: u32,
+    /// How many of its bytes are on disk.
+    pub length: u32,
+    /// blake3 of these.
+    pub digest: [u8; 32],
+}
+
 /// What an earlier attempt left.
 #[derive(Debug)]
 pub struct Recovered {
@@ -54,6 +71,8 @@ pub struct Recovered {
     pub identity: Identity,
     /// Proof per group that the journal claims is on disk.
     pub proofs: Vec<Option<Proof>>,
+    /// Groups of which the journal claims a beginning, each once and none of them complete.
+    pub begun: Vec<Begun>,
     /// Whether the bytes have to be looked at: the machine was started anew since, so that unsynced ones may be gone, or
     /// nobody can tell whether this is the same part file.
     pub is_doubtful: bool,
@@ -76,7 +95,7 @@ impl Journal {
         let path = with_suffix(part.target(), ".part.j");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = disk()
-            .and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o644))?))
+            .and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600))?))
             .map_err(|cause| Error::storage("create the journal", &path, &cause))?;
         let mut file = File::from(file);
         let mut bytes = Vec::new();
@@ -96,9 +115,9 @@ impl Journal {
         }
         let decoded = decode(&bytes, part.length()?);
         let recovered = match decoded {
-            Some((header, proofs, end)) if header.part == part.identity()? => {
+            Some(Decoded { header, proofs, begun, end }) if header.part == part.identity()? => {
                 let is_doubtful = header.boot != boot_id() || header.part.made_at_ns == 0;
-                let recovered = Recovered { identity: header.identity, proofs, is_doubtful };
+                let recovered = Recovered { identity: header.identity, proofs, begun, is_doubtful };
                 return Ok((Self { file, path, end: end as u64 }, Some(recovered)));
             }
             _ => None,
@@ -119,8 +138,16 @@ impl Journal {
 
     /// Records consecutive groups that have been written.
     pub fn append(&mut self, first: u32, proofs: &[Proof]) -> Result<()> {
-        let record = encode_record(first, proofs);
-        let appended = disk().and_then(|()| self.file.write_all_at(&record, self.end));
+        self.append_record(&encode_record(first, proofs))
+    }
+
+    /// Records the beginning of a group that has been written.
+    pub fn append_begun(&mut self, begun: &Begun) -> Result<()> {
+        self.append_record(&encode_begun(begun))
+    }
+
+    fn append_record(&mut self, record: &[u8]) -> Result<()> {
+        let appended = disk().and_then(|()| self.file.write_all_at(record, self.end));
         appended.map_err(|cause| self.failed("append to the journal", &cause))?;
         self.end += record.len() as u64;
         Ok(())
@@ -228,14 +255,41 @@ fn encode_record(first: u32, proofs: &[Proof]) -> Vec<u8> {
     record
 }
 
-fn decode(bytes: &[u8], on_disk: u64) -> Option<(Header, Vec<Option<Proof>>, usize)> {
+fn encode_begun(begun: &Begun) -> Vec<u8> {
+    let mut record = Vec::with_capacity(BEGUN_BYTES);
+    for number in [begun.group, 0, begun.length] {
+        record.extend_from_slice(&number.to_le_bytes());
+    }
+    record.extend_from_slice(&begun.digest);
+    let checksum = crc32fast::hash(&record);
+    record.extend_from_slice(&checksum.to_le_bytes());
+    record
+}
+
+struct Decoded {
+    header: Header,
+    proofs: Vec<Option<Proof>>,
+    begun: Vec<Begun>,
+    end: usize,
+}
+
+fn decode(bytes: &[u8], on_disk: u64) -> Option<Decoded> {
     let header = Header::decode(bytes)?;
     // A valid checksum proves no honesty: memory goes by what the part file can hold, not by the highest group that a
     // record or the header names.
     let groups = group_count(header.identity.total.min(on_disk));
     let mut proofs: Vec<Option<Proof>> = Vec::new();
+    let mut beginnings: BTreeMap<u32, Begun> = BTreeMap::new();
     let mut end = HEADER_BYTES;
-    while let Some((first, claimed, length)) = decode_record(&bytes[end..]) {
+    loop {
+        if let Some(begun) =
+            decode_begun(&bytes[end..]).filter(|begun| is_possible(begun, header.identity.total, groups))
+        {
+            beginnings.insert(begun.group, begun);
+            end += BEGUN_BYTES;
+            continue;
+        }
+        let Some((first, claimed, length)) = decode_record(&bytes[end..]) else { break };
         let Some(last) = first.checked_add(claimed.len() as u32).filter(|last| *last <= groups) else { break };
         if proofs.len() < last as usize {
             proofs.resize(last as usize, None);
@@ -245,7 +299,22 @@ fn decode(bytes: &[u8], on_disk: u64) -> Option<(Header, Vec<Option<Proof>>, usi
         }
         end += length;
     }
-    Some((header, proofs, end))
+    let is_unfinished = |begun: &Begun| proofs.get(begun.group as usize).is_none_or(Option::is_none);
+    let begun = beginnings.into_values().filter(is_unfinished).collect();
+    Some(Decoded { header, proofs, begun, end })
+}
+
+fn is_possible(begun: &Begun, total: u64, groups: u32) -> bool {
+    let whole = group_bytes(begun.group, total);
+    begun.group < groups && begun.length > 0 && u64::from(begun.length) < whole.end.saturating_sub(whole.start)
+}
+
+fn decode_begun(bytes: &[u8]) -> Option<Begun> {
+    let mut reader = Reader(bytes.get(..BEGUN_BYTES)?);
+    let (group, zero, length) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let digest = reader.take(32)?.try_into().ok()?;
+    let is_whole = crc32fast::hash(&bytes[..BEGUN_BYTES - 4]) == reader.u32()?;
+    (is_whole && zero == 0).then_some(Begun { group, length, digest })
 }
 
 fn decode_record(bytes: &[u8]) -> Option<(u32, &[Proof], usize)> {
@@ -296,7 +365,7 @@ pub(crate) fn boot_id() -> [u8; 16] {
 /// Decodes arbitrary bytes as a journal; for the fuzzer.
 #[doc(hidden)]
 pub fn decode_any(bytes: &[u8], on_disk: u64) -> Option<usize> {
-    decode(bytes, on_disk).map(|(_, proofs, _)| proofs.len())
+    decode(bytes, on_disk).map(|decoded| decoded.proofs.len())
 }
 
 #[cfg(test)]
@@ -348,6 +417,30 @@ mod tests {
         assert_eq!(recovered.identity, identity(10 * GROUP_BYTES));
         assert_eq!(recovered.proofs, [None, None, Some([1; 32]), Some([2; 32]), None, Some([3; 32])]);
         assert!(!recovered.is_doubtful);
+    }
+
+    #[test]
+    fn a_beginning_counts_until_its_group_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a");
+        let (part, mut journal, _) = journal_of(&target);
+        journal.begin(&part, &identity(3 * GROUP_BYTES + 5)).unwrap();
+        part.set_length(3 * GROUP_BYTES + 5).unwrap();
+        let begun = |group, length| Begun { group, length, digest: [7; 32] };
+        for record in [begun(1, 10), begun(2, 9), begun(1, 20)] {
+            journal.append_begun(&record).unwrap();
+        }
+        journal.append(2, &[[2; 32]]).unwrap();
+        drop((part, journal));
+        let (part, mut journal, recovered) = journal_of(&target);
+        let recovered = recovered.unwrap();
+        assert_eq!(recovered.begun, [begun(1, 20)]);
+        assert_eq!(recovered.proofs, [None, None, Some([2; 32])]);
+        // What a group cannot have is no beginning, and ends what is believed.
+        journal.append_begun(&begun(3, 5)).unwrap();
+        journal.append(0, &[[0; 32]]).unwrap();
+        drop((part, journal));
+        assert_eq!(journal_of(&target).2.unwrap().proofs, [None, None, Some([2; 32])]);
     }
 
     #[test]
@@ -412,18 +505,18 @@ mod tests {
         bytes.extend_from_slice(&encode_record(0, &[[9; 32], [8; 32]]));
         for at in 0..bytes.len() {
             bytes[at] ^= 1;
-            let claimed = decode(&bytes, u64::MAX).map_or(0, |(_, proofs, _)| proofs.len());
+            let claimed = decode(&bytes, u64::MAX).map_or(0, |decoded| decoded.proofs.len());
             assert_eq!(claimed, 0, "byte {at}");
             bytes[at] ^= 1;
         }
-        assert_eq!(decode(&bytes, u64::MAX).map(|(_, proofs, _)| proofs.len()), Some(2));
+        assert_eq!(decode(&bytes, u64::MAX).map(|decoded| decoded.proofs.len()), Some(2));
     }
 
     #[test]
     fn a_valid_record_claims_no_group_that_the_part_file_or_the_total_cannot_hold() {
         let header = |total| Header { boot: [1; 16], part: PART, identity: identity(total) }.encode();
         let claim = |total, first| [&header(total)[..], &encode_record(first, &[[9; 32]])].concat();
-        let groups = |bytes: &[u8], on_disk| decode(bytes, on_disk).map(|(_, proofs, _)| proofs.len());
+        let groups = |bytes: &[u8], on_disk| decode(bytes, on_disk).map(|decoded| decoded.proofs.len());
         // 4 PiB claimed in 4 KiB of journal would be 140 GB of proofs.
         assert_eq!(groups(&claim(MAX_BYTES, u32::MAX - 1), 3 * GROUP_BYTES), Some(0));
         assert_eq!(groups(&claim(2 * GROUP_BYTES, 2), u64::MAX), Some(0));

@@ -22,6 +22,7 @@ pub mod part;
 pub mod plan;
 pub mod probe;
 pub mod progress;
+pub mod remark;
 pub mod request;
 pub mod retry;
 pub mod sink;

@@ -57,15 +57,29 @@ pub async fn work(transfer: Arc<Transfer>, worker: Arc<Worker>, first: Option<An
     loop {
         let Some(span) = transfer.current_span(&worker).or_else(|| transfer.next_span(&worker)) else { return Ok(()) };
         while let Some(group) = span.claim() {
-            let mut piece = Some(transfer.begin(&worker, group));
-            let fetched = fetch(&transfer, &worker, &span, &mut piece, given.take()).await;
-            if let Some(unfinished) = piece {
-                transfer.save(&worker, unfinished);
-            }
-            let is_wanted = fetched?;
+            let piece = Some(transfer.begin(&worker, group));
+            let mut held = Held { transfer: &transfer, worker: &worker, piece };
+            let is_wanted = fetch(&transfer, &worker, &span, &mut held.piece, given.take()).await?;
+            drop(held);
             if worker.is_retired() || is_wanted {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// The group in a connection's hands. Whatever ends the connection, a pause in the middle of a read included, what it
+/// has of the group is kept.
+struct Held<'a> {
+    transfer: &'a Transfer,
+    worker: &'a Worker,
+    piece: Option<Piece>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(unfinished) = self.piece.take() {
+            self.transfer.save(self.worker, unfinished);
         }
     }
 }
@@ -145,6 +159,9 @@ async fn ask(transfer: &Transfer, first: u64, last: u64) -> Result<Answer, Inter
 fn check(transfer: &Transfer, answer: &Answer, first: u64) -> Result<u64, Interrupt> {
     if let Some(found) = transfer.likeness.stranger(answer, first) {
         return Err(Interrupt::Failed(Error::page(&answer.response.final_url, found, true)));
+    }
+    if answer.is_coded {
+        return Err(Interrupt::Failed(Error::lied(&answer.response.final_url, "its part is of compressed bytes")));
     }
     let version = &transfer.version;
     let contradiction = version.contradiction(&answer.version);

@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderName};
-use url::Url;
 
 use crate::error::{Error, Result, shown};
 use crate::journal::LONGEST_VALIDATOR_BYTES;
 use crate::net::Response;
+use crate::net::coding::{Coded, coded};
 use crate::net::http1::decimal;
 use crate::plan::MAX_BYTES;
 use crate::retry::retry_after;
@@ -100,6 +100,9 @@ pub struct Answer {
     pub content: Content,
     /// Which version it is.
     pub version: Version,
+    /// Whether its body is compressed. Such a body is unpacked when it is read, unless it is a part of one or belongs to an
+    /// archive; it is of no known version, because a part of it is no part of the file.
+    pub is_coded: bool,
     /// The response.
     pub response: Response,
 }
@@ -109,9 +112,9 @@ pub struct Answer {
 /// # Errors
 /// `HttpStatus` and `UrlExpired` for other statuses; `OriginLied` for an answer that contradicts itself or the
 /// request; `RangeRefused` is reported as `HttpStatus` 416.
-pub fn judge(response: Response, requested: Option<(u64, Option<u64>)>) -> Result<Answer> {
+pub fn judge(mut response: Response, requested: Option<(u64, Option<u64>)>) -> Result<Answer> {
     let url = &response.final_url;
-    refuse_coding(&response.headers, url)?;
+    let coding = coded(&response.headers, url).map_err(|detail| Error::lied(url, detail))?;
     let says_range = response.headers.contains_key(header::CONTENT_RANGE);
     let content = match (response.status, requested) {
         (200 | 203, _) if !says_range => {
@@ -130,16 +133,24 @@ pub fn judge(response: Response, requested: Option<(u64, Option<u64>)>) -> Resul
     {
         return Err(Error::LimitExceeded { what: format!("the length {total} of {}", shown(url)), limit: MAX_BYTES });
     }
-    let version = Version::of(&response.headers);
-    Ok(Answer { content, version, response })
+    let is_coded = coding != Coded::No;
+    let version = if is_coded { Version::default() } else { Version::of(&response.headers) };
+    let content = unpacked(content, coding, &mut response);
+    Ok(Answer { content, version, is_coded, response })
 }
 
-fn refuse_coding(headers: &HeaderMap, url: &Url) -> Result<()> {
-    let is_identity = |value: &http::HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
-        return Ok(());
+/// What the body holds once it is unpacked; lengths and positions of the compressed bytes are none of the file's.
+fn unpacked(content: Content, coding: Coded, response: &mut Response) -> Content {
+    let Coded::By(coding) = coding else { return content };
+    match content {
+        Content::Part { bytes, total } if total != Some(bytes.end) || bytes.start > 0 => {
+            Content::Part { bytes, total: None }
+        }
+        Content::Part { .. } | Content::Whole(_) => {
+            response.body.decode(coding);
+            Content::Whole(None)
+        }
     }
-    Err(Error::lied(url, "it is compressed although identity was asked; the file's own bytes cannot be had"))
 }
 
 fn part(response: &Response, first: u64, last: Option<u64>) -> Result<Content> {

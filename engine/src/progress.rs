@@ -1,5 +1,6 @@
 //! The numbers of a running task: written with relaxed atomics by its connections, read without a lock by anybody.
 
+use crate::remark::Remark;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
@@ -68,6 +69,7 @@ pub struct Progress {
     fragments_total: AtomicU32,
     has_order: AtomicBool,
     waiting_for: Mutex<Option<String>>,
+    remarks: AtomicU8,
 }
 
 impl Default for Progress {
@@ -85,6 +87,7 @@ impl Default for Progress {
             fragments_total: AtomicU32::new(u32::MAX),
             has_order: AtomicBool::new(false),
             waiting_for: Mutex::default(),
+            remarks: AtomicU8::new(0),
         }
     }
 }
@@ -121,6 +124,16 @@ impl Progress {
     /// What is waited for while no byte comes.
     pub fn waiting_for(&self) -> Option<String> {
         self.waiting_for.lock().clone()
+    }
+
+    /// Notes a fact for the outcome.
+    pub fn remark(&self, remark: Remark) {
+        self.remarks.fetch_or(remark.bit(), Relaxed);
+    }
+
+    /// What was noted of the bytes there are.
+    pub fn remarks(&self) -> Vec<Remark> {
+        Remark::of_bits(self.remarks.load(Relaxed))
     }
 
     /// Says that the task has been told to stop, or goes on.

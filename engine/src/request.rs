@@ -8,6 +8,10 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::error::{Error, Result};
 use crate::fragments::Selection;
 use crate::hash::Algorithm;
+use crate::net::cookies::Cookie;
+
+/// Most connections that may be asked for.
+pub const MOST_CONNECTIONS: usize = 64;
 
 /// Where the bytes come from.
 #[derive(Debug, Clone)]
@@ -66,6 +70,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// A `Cookie` header, to the origin of the source URL only.
     pub cookies: Option<String>,
+    /// Cookies that know where they belong, wherever the download leads.
+    pub jar: Vec<Cookie>,
     /// Refuse any other length.
     pub expected_size: Option<u64>,
     /// Refuse other bytes; the algorithm is computed even if `hashes` leaves it out.
@@ -103,6 +109,11 @@ pub struct Request {
     pub max_redirects: u32,
     /// Which stream of a playlist that offers several.
     pub selection: Selection,
+    /// How many fragments of a playlist the file may lack when the origin does not have them.
+    pub skip_missing: u32,
+    /// Whether a single resource must be media: a playlist in its place is [`Error::Unsupported`], for whoever asked to
+    /// join it instead.
+    pub is_media: bool,
     /// Whether fragments may come by HTTP/2 where the origin offers it.
     pub http2: bool,
     /// fsync before and after publishing.
@@ -117,6 +128,7 @@ impl Request {
             target: target.into(),
             headers: HeaderMap::new(),
             cookies: None,
+            jar: Vec::new(),
             expected_size: None,
             expected_digest: None,
             hashes: vec![Algorithm::Blake3],
@@ -133,8 +145,10 @@ impl Request {
             minimum_speed: 0,
             retries: 8,
             trust_length: false,
-            max_redirects: 10,
+            max_redirects: crate::net::MOST_REDIRECTS,
             selection: Selection::default(),
+            skip_missing: 0,
+            is_media: false,
             http2: true,
             durable: true,
         }
@@ -163,8 +177,8 @@ impl Request {
         if self.target.file_name().is_none() {
             return refused("the target names no file");
         }
-        if self.connections == Some(0) || self.connections.is_some_and(|n| n > 64) {
-            return refused("connections must be 1 to 64");
+        if self.connections.is_some_and(|wanted| !(1..=MOST_CONNECTIONS).contains(&wanted)) {
+            return Err(Error::InvalidRequest(format!("connections must be 1 to {MOST_CONNECTIONS}")));
         }
         if self.weight == 0 || self.max_range_bytes == Some(0) {
             return refused("weight and max_range_bytes must be at least 1");

@@ -5,7 +5,6 @@ mod ledger;
 mod work;
 mod worker;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -20,7 +19,7 @@ use self::work::{Work, part_groups};
 pub use self::worker::{Phase, Worker};
 use crate::error::{Error, Result};
 use crate::hash::{Algorithm, GROUP_BYTES, GroupHasher, Proof, ProofKind, Sequential, merge_blake3};
-use crate::journal::Journal;
+use crate::journal::{Begun, Journal};
 use crate::likeness::Likeness;
 use crate::limit::TaskLimiter;
 use crate::net::{Client, FetchSpec};
@@ -76,7 +75,8 @@ pub struct Piece {
     pub position: u64,
     /// First byte behind the group.
     pub end: u64,
-    hasher: GroupHasher,
+    /// What it has of its proof.
+    pub hasher: GroupHasher,
 }
 
 /// What a transfer starts from.
@@ -107,6 +107,8 @@ pub struct Start {
     pub journal: Journal,
     /// What is on disk already.
     pub proofs: Vec<Option<Proof>>,
+    /// What of the others is.
+    pub begun: Vec<Piece>,
     /// What to compute.
     pub algorithms: Vec<Algorithm>,
     /// From request to head of the first answer.
@@ -141,7 +143,7 @@ impl Transfer {
             proof_kind: ProofKind::for_algorithms(&start.algorithms),
             work: Mutex::new(Work {
                 plan,
-                partials: HashMap::new(),
+                partials: start.begun.into_iter().map(|piece| (piece.group, piece)).collect(),
                 workers: Vec::new(),
                 wanted_connections: 1,
                 setup_seconds: start.first_byte.as_secs_f64().max(0.001),
@@ -267,9 +269,10 @@ impl Transfer {
 
     /// Hashes and writes the next bytes of the piece.
     pub fn write(&self, worker: &Worker, piece: &mut Piece, bytes: &[u8]) -> Result<()> {
+        // Only what is on disk is hashed: a piece whose write failed may be gone on with.
+        self.part.write_at(bytes, piece.position)?;
         piece.hasher.update(bytes);
         self.chain.lock().feed(piece.position, bytes);
-        self.part.write_at(bytes, piece.position)?;
         crate::faultpoint!("K6");
         piece.position += bytes.len() as u64;
         worker.group_bytes.fetch_add(bytes.len() as u64, Relaxed);
@@ -294,7 +297,7 @@ impl Transfer {
         self.catch_up(CATCH_UP_BYTES)
     }
 
-    /// Keeps an unfinished piece for whoever claims its group next.
+    /// Keeps an unfinished piece for whoever claims its group next, or for the next execution.
     pub fn save(&self, worker: &Worker, piece: Piece) {
         worker.group_bytes.store(0, Relaxed);
         self.work.lock().partials.insert(piece.group, piece);
@@ -320,6 +323,21 @@ impl Transfer {
         }
         drop(work);
         self.verdict.notify_waiters();
+    }
+
+    /// Puts what a stopped download has of unfinished groups into the journal, from the file and not from memory.
+    fn record_begun(&self) -> Result<()> {
+        let mut ledger = self.ledger.lock();
+        for piece in self.work.lock().partials.values() {
+            let start = group_bytes(piece.group, self.total).start;
+            let mut bytes = vec![0; (piece.position - start) as usize];
+            if !bytes.is_empty() {
+                self.part.read_at(&mut bytes, start)?;
+                let (length, digest) = (bytes.len() as u32, *blake3::hash(&bytes).as_bytes());
+                ledger.journal.append_begun(&Begun { group: piece.group, length, digest })?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts finished groups into the journal.
@@ -355,5 +373,12 @@ impl Transfer {
             digests.push((Algorithm::Blake3, crate::hash::hex(&merge_blake3(&proofs, self.total))));
         }
         Ok(digests)
+    }
+}
+
+impl Drop for Transfer {
+    /// The last connection has let go: a pause, a cancellation or a failure keeps every byte that is on disk.
+    fn drop(&mut self) {
+        let _ = self.record().and_then(|()| self.record_begun());
     }
 }

@@ -38,7 +38,8 @@ pub async fn fetch_whole(
 ) -> Result<(u64, Vec<(Algorithm, String)>)> {
     part.set_length(0)?;
     if let Some(total) = total {
-        part.reserve(total)?;
+        part.expect(total)?;
+        part.set_length(total)?;
     }
     let mut hashes = Sequential::new(algorithms, true);
     let mut position = 0_u64;
@@ -56,7 +57,7 @@ pub async fn fetch_whole(
             return Err(Error::LimitExceeded { what: "the size of the file".to_owned(), limit: most });
         }
         hashes.update(&hot[..read]);
-        part.write_at(&hot[..read], position)?;
+        part.write_at(&hot[..read], position).inspect_err(|error| give_back(part, error))?;
         crate::faultpoint!("K6");
         position += read as u64;
         bounds.progress.add(read as u64);
@@ -69,8 +70,16 @@ pub async fn fetch_whole(
         let detail = format!("{position} of {total} bytes came");
         return Err(Error::Truncated { place: response.body.host().to_owned(), detail });
     }
+    response.body.remark_on(bounds.progress);
     part.set_length(position)?;
     Ok((position, hashes.finish()))
+}
+
+/// Nothing can go on from these bytes, and others wait for their room.
+fn give_back(part: &PartFile, error: &Error) {
+    if matches!(error, Error::DiskFull { .. }) {
+        let _ = part.set_length(0);
+    }
 }
 
 struct Watch<'a> {

@@ -230,7 +230,7 @@ fn a_playlist_is_read_within_its_bounds_or_refused() {
         let text = String::from_utf8_lossy(input);
         if let Ok(hls::Playlist::Media(list)) = hls::parse(&text, &location, &limits()) {
             assert!(list.fragments.len() <= 2_000);
-            assert!(list.fragments.iter().all(|fragment| matches!(fragment.url.scheme(), "http" | "https")));
+            assert!(list.fragments.iter().all(|fragment| matches!(fragment.url.scheme(), "http" | "https" | "data")));
         }
     });
 }
@@ -262,10 +262,10 @@ fn a_manifest_is_read_within_its_bounds_or_refused() {
     fuzz("dash", words, |input| {
         let text = String::from_utf8_lossy(input);
         let presentation = dash::parse(&text, &location, &Selection::default(), &limits());
-        let list = presentation.and_then(|found| found.into_list(&limits(), |_| dash::sidx::parse(input, 0)));
+        let list = presentation.and_then(|found| found.into_list(&limits(), |_| dash::sidx::parse(input, 0).ok()));
         if let Ok(list) = list {
             assert!(list.fragments.len() <= 2_000);
-            assert!(list.fragments.iter().all(|fragment| matches!(fragment.url.scheme(), "http" | "https")));
+            assert!(list.fragments.iter().all(|fragment| matches!(fragment.url.scheme(), "http" | "https" | "data")));
         }
     });
 }

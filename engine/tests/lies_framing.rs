@@ -79,7 +79,8 @@ fn a_body_cut_before_its_declared_length_is_no_file() {
 fn contradicting_lengths_are_refused() {
     // Item 8.
     for head in [
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 5x\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked, chunked\r\n",
         "Content-Length: 5\r\nContent-Length: 6\r\n",
         "Content-Length: 5, 6\r\n",
         "Content-Length: -5\r\n",
@@ -93,16 +94,6 @@ fn contradicting_lengths_are_refused() {
         let lab = Lab::new();
         let outcome = within(SOON, || lab.fetch(&origin.url("/f")));
         lab.assert_refused(outcome, &["origin_lied", "truncated", "limit_exceeded"]);
-    }
-}
-
-#[test]
-fn compressed_bodies_are_refused_whole() {
-    for coding in ["gzip", "br", "deflate", "identity, gzip", "x-unknown"] {
-        let head = format!("Content-Encoding: {coding}\r\nContent-Length: 300000\r\n");
-        let origin = sending(with_head(&head, &contents()));
-        let lab = Lab::new();
-        lab.assert_refused(lab.fetch(&origin.url("/f")), &["origin_lied"]);
     }
 }
 
@@ -189,8 +180,8 @@ fn what_is_not_http_is_refused() {
         "ICY 200 OK\r\n\r\n",
         "<html>\r\n\r\n</html>",
         "\0\0\0\0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nBad Header: x\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nBad Content-Length: 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 0\r\n\r\n",
     ] {
         let origin = sending(answer);
         let lab = Lab::new();

@@ -13,6 +13,7 @@ use support::download::Lab;
 use support::file::bytes;
 use support::origin::Origin;
 use vasset_engine::error::{Error, Obstacle};
+use vasset_engine::remark::Remark;
 
 /// How a TLS server ends a response.
 #[derive(Clone, Copy)]
@@ -154,17 +155,25 @@ fn a_certificate_nobody_vouches_for_or_for_another_name_is_refused() {
 }
 
 #[test]
-fn a_body_until_close_is_whole_only_after_close_notify() {
+fn a_body_until_close_is_taken_without_close_notify_and_that_is_said() {
     let authority = Authority::new();
     let file = bytes(2, 500_000);
-    let (lab, _ca) = trusting(&authority);
     let config = authority.server("127.0.0.1", rustls::ALL_VERSIONS);
-    let cut = serve_tls(config.clone(), file.clone(), Ending::Cut);
-    assert!(matches!(lab.fetch(&format!("https://127.0.0.1:{cut}/f")), Err(Error::Truncated { .. })));
-    assert!(!lab.target().exists());
-    let announced = serve_tls(config, file.clone(), Ending::Announced);
-    lab.fetch(&format!("https://127.0.0.1:{announced}/f")).unwrap();
-    assert_eq!(std::fs::read(lab.target()).unwrap(), file);
+    for (ending, remarks) in [(Ending::Cut, vec![Remark::EndUnannounced]), (Ending::Announced, Vec::new())] {
+        let (lab, _ca) = trusting(&authority);
+        let url = format!("https://127.0.0.1:{}/f", serve_tls(config.clone(), file.clone(), ending));
+        let outcome = lab.fetch(&url);
+        assert_eq!(outcome.as_ref().map(|outcome| outcome.remarks.clone()).ok(), Some(remarks));
+        lab.assert_holds(outcome, &file);
+        std::fs::remove_file(lab.target()).unwrap();
+        // What was promised decides where something was.
+        let mut request = lab.request(&url);
+        request.expected_size = Some(file.len() as u64 + 1);
+        lab.assert_refused(lab.run(request), &["origin_lied", "origin_changed", "truncated"]);
+    }
+    let (lab, _ca) = trusting(&authority);
+    let nothing = serve_tls(config, Vec::new(), Ending::Cut);
+    lab.assert_refused(lab.fetch(&format!("https://127.0.0.1:{nothing}/f")), &["truncated"]);
 }
 
 #[test]

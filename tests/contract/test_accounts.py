@@ -318,8 +318,11 @@ async def log_out(authority: Authority, tokens: TokenPair) -> None:
     await authority.logout(await identity(authority, tokens))
 
 
-async def change_password(authority: Authority, tokens: TokenPair) -> None:
-    await authority.change_password(await identity(authority, tokens), GOOD, "another horse 8")
+async def change_password_elsewhere(authority: Authority, tokens: TokenPair) -> None:
+    """From another session of the same account."""
+    email = (await authority.profile(await identity(authority, tokens))).email
+    _, other = await authority.login(email, GOOD)
+    await authority.change_password(await identity(authority, other), GOOD, "another horse 8")
 
 
 async def revoke(authority: Authority, tokens: TokenPair) -> None:
@@ -327,7 +330,7 @@ async def revoke(authority: Authority, tokens: TokenPair) -> None:
     await authority.revoke_session(me, me.session_id)
 
 
-@pytest.mark.parametrize("end", [log_out, change_password, revoke])
+@pytest.mark.parametrize("end", [log_out, change_password_elsewhere, revoke])
 async def test_an_ended_session_is_dead_here_at_once_and_everywhere_within_five_seconds(
     make: Make, clock: FakeClock, end: Callable[[AuthService, TokenPair], Awaitable[None]]
 ) -> None:
@@ -376,6 +379,43 @@ async def test_changing_the_password_needs_the_old_one_and_a_good_new_one(
     await authority.login("admin@example.org", "another horse 8")
 
 
+async def test_a_password_change_keeps_its_own_session_and_ends_the_others(
+    authority: Authority, signed_in: tuple[User, TokenPair]
+) -> None:
+    _, here = await authority.login("admin@example.org", GOOD)
+    _, elsewhere = await authority.login("admin@example.org", GOOD)
+    await authority.change_password(await identity(authority, here), GOOD, "another horse 8")
+    await authority.verify((await authority.refresh(here.refresh_token)).access_token)
+    for ended in (signed_in[1], elsewhere):
+        with pytest.raises(TokenRevoked):
+            await authority.verify(ended.access_token)
+        with pytest.raises(TokenRevoked):
+            await authority.refresh(ended.refresh_token)
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [("sid", 2**63), ("sid", 2**200), ("sid", 0), ("sid", -1), ("sub", str(2**63)), ("sub", "9" * 5_000)],
+)
+async def test_a_token_that_names_what_no_database_holds_is_refused(
+    authority: Authority, clock: FakeClock, claim: str, value: Any
+) -> None:
+    """Signed with our own key: whoever has it needs no such trick, but a 500 is never the answer."""
+    now = int(clock.now().timestamp())
+    claims = {
+        "iss": "vasset", "aud": "vasset", "typ": "access", "sub": "1", "sid": 1, "iat": now, "exp": now + 60, "jti": "x",
+        claim: value,
+    }  # fmt: skip
+    with pytest.raises(Unauthenticated):
+        await authority.verify(jwt.encode(claims, SECRET, algorithm="HS256"))
+
+
+@pytest.mark.parametrize("nickname", ["می\u200cخواهم", "👨\u200d👩\u200d👧", "क्\u200dष"])
+async def test_joiners_are_letters_of_a_name(authority: Authority, nickname: str) -> None:
+    user, _ = await authority.register("joined@example.org", GOOD, nickname)
+    assert user.nickname == nickname
+
+
 async def test_sessions_are_listed_and_another_users_cannot_be_ended(
     authority: Authority, signed_in: tuple[User, TokenPair]
 ) -> None:
@@ -403,7 +443,7 @@ async def test_of_many_sessions_those_are_alive_that_neither_ended_nor_expired(
     clock.advance(4_801)
     assert await authority.alive(everything) == {second.session_id}
     await authority.change_password(second, GOOD, "another horse 8")
-    assert await authority.alive(everything) == frozenset()
+    assert await authority.alive(everything) == {second.session_id}, "a password change keeps the session that makes it"
     assert await authority.alive([]) == frozenset()
     with pytest.raises(InvalidInput, match="at most 500"):
         await authority.alive(range(1, 502))

@@ -14,7 +14,7 @@ from vasset.adapters.db.audit import SqlAudit
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.files import SqlFileStore
 from vasset.adapters.db.policy import TaskPolicy
-from vasset.adapters.db.tables import download_history, outbox, quota_ledger, tasks, user_quotas
+from vasset.adapters.db.tables import download_history, outbox, quota_ledger, tasks, user_quotas, user_totals
 from vasset.adapters.db.tasks import SqlTaskStore
 from vasset.adapters.storage.listing import DiskListing
 from vasset.adapters.storage.local import LocalStorage
@@ -97,10 +97,11 @@ async def test_broken_rows_are_found_and_mended(
             update(download_history).where(download_history.c.task_id == task_id).values(status=TaskStatus.QUEUED)
         )
         await transaction.execute(update(user_quotas).values(daily_used=7))
+        await transaction.execute(update(user_totals).values(completed=7))
         await transaction.execute(
             insert(outbox).values(routing_key="download.quick", task_id="gone", body={}, created_at=transaction.now)
         )
-    assert sorted(checks(await doctor.examine())) == ["counter", "outbox", "refund", "status"]
+    assert sorted(checks(await doctor.examine())) == ["counter", "outbox", "refund", "status", "totals"]
     assert all(finding.repaired for finding in await doctor.examine(fix=True))
     assert await doctor.examine(fix=True) == []
 

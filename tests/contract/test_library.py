@@ -75,6 +75,18 @@ async def test_history_is_searched_without_wildcards(library: Library, store: Sq
     assert (await library.history(me, page=2, per_page=3)).total == 4
 
 
+@pytest.mark.parametrize(
+    "asked", ["über", "Über", "UBER", "сделано", "СДЕЛАНО", "zürich", "zurich", "ZÜRICH", "u\u0308ber", "tiêng", "Ψυχη"]
+)
+async def test_history_is_searched_without_regard_to_case_and_accents(
+    library: Library, store: SqlTaskStore, me: Identity, asked: str
+) -> None:
+    """SQLite alone knows the letters of ASCII only."""
+    await finished(store, me, title="Über сделано Zürich Tiếng Ψυχή")
+    await finished(store, me, title="something else")
+    assert (await library.history(me, query=asked)).total == 1
+
+
 async def test_impossible_pages_and_ids_are_refused_in_words(library: Library, me: Identity) -> None:
     for page, per_page in ((0, 20), (-1, 20), (1, 0), (1, 101), (2**63, 20)):
         with pytest.raises(InvalidInput):

@@ -15,11 +15,15 @@ from sqlalchemy.engine import Connection
 
 from tests.support.builders import add_user, submission
 from tests.support.databases import opened
+from tests.support.many_rows import fill
+from vasset.adapters.db.audit import SqlAudit
 from vasset.adapters.db.database import Database, open_database
+from vasset.adapters.db.library import SqlLibrary
 from vasset.adapters.db.migrate import HEAD, SchemaMismatch, alembic_config, migrate, revision_of
 from vasset.adapters.db.policy import TaskPolicy
 from vasset.adapters.db.tables import metadata
 from vasset.adapters.db.tasks import SqlTaskStore
+from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]
@@ -34,7 +38,8 @@ async def emptied(database_url: str) -> AsyncIterator[Database]:
         async with database.write() as transaction:
             await transaction.execute(text("DROP TABLE IF EXISTS alembic_version"))
             if not database.is_sqlite:
-                await transaction.execute(text("DROP FUNCTION IF EXISTS submit_quickly"))
+                for function in ("submit_quickly", "submit_v2", "count_task_v1", "count_file_v1"):
+                    await transaction.execute(text(f"DROP FUNCTION IF EXISTS {function} CASCADE"))
         await database.overhaul(metadata.drop_all)
         await migrate(database)
 
@@ -95,6 +100,16 @@ async def test_tasks_that_wait_during_the_upgrade_belong_to_their_site(emptied: 
     lease = await store.claim_next(worker="w", lease_seconds=60, per_user_limit=1, full_sites=["other.example"])
     assert lease is not None
     assert lease.task.id == task.id
+
+
+async def test_what_was_there_before_is_counted(emptied: Database) -> None:
+    await migrate(emptied, "0005")
+    await fill(emptied, downloads=300, users=7, queued=30, counted=False)
+    await migrate(emptied)
+    kept_wrongly = [finding for finding in await SqlAudit(emptied).findings() if finding.check == "totals"]
+    assert kept_wrongly == []
+    statistics = await SqlLibrary(emptied, QuotaPolicy({})).statistics(None)
+    assert sum(statistics.tasks_by_status.values()) == 330
 
 
 async def test_many_processes_may_start_at_once(emptied: Database, database_url: str) -> None:

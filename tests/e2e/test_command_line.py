@@ -64,6 +64,29 @@ async def test_get_merges_separate_streams_and_never_replaces_a_file(origin: Ori
     assert names == {"separate.mp4", "separate (2).mp4"}
 
 
+async def test_get_takes_several_addresses_and_one_failure_stops_none(origin: Origin, tmp_path: Path) -> None:
+    urls = [origin.url(name) for name in ("progressive_mp4.html", "gone.html", "separate.mpd")]
+    code, out, err = await run_vasset("get", *urls, "-o", str(tmp_path), "--json", egress_allow=origin.address)
+    assert code == 4, err
+    first, missing, last = map(json.loads, out.splitlines())
+    assert missing["url"] == urls[1]
+    assert "error" in missing
+    assert {Path(first["path"]).suffix, Path(last["path"]).suffix} == {".mp4"}
+    assert sorted(tmp_path.iterdir()) == sorted([Path(first["path"]), Path(last["path"]), *tmp_path.glob(".vasset")])
+
+
+async def test_fetch_takes_several_addresses_and_one_failure_stops_none(origin: Origin, tmp_path: Path) -> None:
+    urls = [origin.url(name) for name in ("progressive.mp4", "gone.mp4", "progressive.mp4")]
+    code, _, err = await run_vasset("fetch", *urls, "-q", "-o", f"{tmp_path}/", egress_allow=origin.address)
+    assert code == 4, err
+    content = origin.media.read("progressive.mp4")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.mp4")} == {
+        "progressive.mp4": content, "progressive (2).mp4": content,
+    }  # fmt: skip
+    code, _, err = await run_vasset("fetch", *urls[:2], "-o", "only-one.mp4", egress_allow=origin.address)
+    assert (code, "once for each address" in err) == (2, True)
+
+
 async def test_get_prints_the_path_alone_for_people(origin: Origin, tmp_path: Path) -> None:
     code, out, err = await run_vasset(
         "get", origin.url("progressive_mp4.html"), "-o", str(tmp_path), egress_allow=origin.address
@@ -198,3 +221,22 @@ async def test_doctor_finds_nothing_wrong_with_nothing(tmp_path: Path) -> None:
 def _as_mp4(body: bytes) -> bytes:
     """Bytes that look like an MP4 from outside."""
     return b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + body
+
+
+@pytest.mark.parametrize("command", ["get", "fetch"])
+async def test_a_stream_to_standard_output_is_refused_in_words(command: str, tmp_path: Path) -> None:
+    code, out, words = await run_vasset(command, "http://127.0.0.1:1/f.mp4", "-o", "-")
+    assert code != 0
+    assert out == ""
+    assert "no stream" in words
+
+
+@pytest.mark.parametrize(("number", "is_taken"), [("0", False), ("64", True), ("65", False), ("auto", True)])
+async def test_what_the_engine_takes_as_connections_is_what_the_command_says(
+    number: str, is_taken: bool, tmp_path: Path
+) -> None:
+    target = tmp_path / "f.mp4"
+    code, _, words = await run_vasset("fetch", "http://10.0.0.1/f", "-o", str(target), "--connections", number)
+    assert (code == 3) is is_taken, words  # 3: the address was refused, so the number was not
+    if not is_taken:
+        assert code == 2

@@ -174,6 +174,29 @@ async def no_sideways_scroll(page: Page) -> None:
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+async def test_of_several_pasted_links_none_is_dropped(house: House) -> None:
+    """A field of one line would join pasted lines to one address that does not exist."""
+    async with house.visit() as visit:
+        page = visit.page
+        await register(visit, "lines@example.test")
+        links = [house.origin.url(name) for name in ("with_picture.html", "progressive.mp4")]
+        await page.get_by_label("Link to a video or playlist").evaluate(
+            """(field, text) => {
+                const data = new DataTransfer();
+                data.setData("text", text);
+                field.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+            }""",
+            "\n".join(links),
+        )
+        await page.get_by_role("button", name="Find").click()
+        await expect(page.get_by_role("heading", name="2 links")).to_be_focused(timeout=PATIENCE_MS)
+        for link in links:
+            await expect(page.get_by_label(link)).to_be_checked()
+        await page.get_by_role("button", name="Download 2").click()
+        downloads = page.get_by_role("region", name="Downloads")
+        await expect(downloads.get_by_text("Ready to save", exact=True)).to_have_count(2, timeout=PATIENCE_MS)
+
+
 async def test_a_link_becomes_a_file_on_the_readers_disk(house: House) -> None:
     async with house.visit() as visit:
         page = visit.page

@@ -86,7 +86,7 @@ def logs(running: Running, role: str) -> list[str]:
 # --- gRPC ---
 
 METHODS = {
-    "auth": "/vasset.v1.AuthService/Login",
+    "auth": "/vasset.v1.AuthService/ValidateCredentials",
     "parser": "/vasset.v1.ParserService/ParseURL",
     "downloader": "/vasset.v1.DownloaderService/GetTask",
     "asset": "/vasset.v1.AssetService/ListHistory",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 import pytest
 import pytest_asyncio
@@ -178,5 +180,36 @@ async def test_the_deprecated_alias_works_and_says_so(gateway: RunningGateway) -
         async with gateway.http.get(f"{gateway.base}/api/v1/tasks/{task_id}", headers=user.headers) as answer:
             assert answer.status == expected
             assert answer.headers["X-API-Deprecated"] == "true"
+            assert answer.headers["Link"] == f'</api/v2/downloads/{task_id}>; rel="successor-version"'
+            assert parsedate_to_datetime(answer.headers["Sunset"]).tzinfo is UTC
+    async with gateway.http.get(f"{gateway.base}/api/v1/tasks/a%0d%0ab%3e%22", headers=user.headers) as answer:
+        assert answer.headers["Link"] == '</api/v2/downloads/a%0D%0Ab%3E%22>; rel="successor-version"'
     async with gateway.http.get(f"{gateway.base}/api/v1/downloads/{task.id}", headers=user.headers) as answer:
-        assert "X-API-Deprecated" not in answer.headers
+        assert not {"X-API-Deprecated", "Sunset", "Link"} & set(answer.headers)
+
+
+async def test_the_second_version_answers_task_and_file_at_once(gateway: RunningGateway) -> None:
+    user, stranger = await gateway.sign_up(), await gateway.sign_up()
+    waiting, done = await gateway.submitted(user), await gateway.finished(user, b"a film", file_name="Ein Film.mp4")
+    status, first = await gateway.call("GET", f"/api/v1/downloads/{waiting.id}", user)
+    status, second = await gateway.call("GET", f"/api/v2/downloads/{waiting.id}", user)
+    assert (status, second["data"]) == (200, {**first["data"], "file": None})
+    status, answer = await gateway.call("GET", f"/api/v2/downloads/{done.id}", user)
+    file = answer["data"]["file"]
+    assert (status, file["name"], file["size_bytes"], file["hash_algorithm"]) == (200, "Ein Film.mp4", 6, "sha256")
+    async with gateway.http.get(gateway.base + file["address"], headers=user.headers) as fetched:
+        assert await fetched.read() == b"a film"
+    assert (await gateway.call("GET", f"/api/v2/downloads/{done.id}", stranger))[0] == 404
+    assert (await gateway.call("GET", f"/api/v2/downloads/{done.id}"))[0] == 401
+
+
+async def test_todays_downloads_are_counted_where_the_prd_says(gateway: RunningGateway) -> None:
+    user = await gateway.sign_up()
+    key = f"quota:daily:{user.id}:{gateway.services.clock.now():%Y%m%d}"
+    body = {"url": "https://site.test/v/1"}
+    tasks = [(await gateway.call("POST", "/api/v1/download", user, json=body))[1]["data"]["task_id"] for _ in range(3)]
+    assert await gateway.cache.get(key) == b"3"
+    await gateway.call("POST", f"/api/v1/downloads/{tasks[0]}/cancel", user)
+    assert await gateway.cache.get(key) is None, "a unit went back: the next who asks writes it anew"
+    assert (await gateway.call("GET", "/api/v1/quota", user))[1]["data"]["daily_used"] == 2
+    assert await gateway.cache.get(key) == b"2"

@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 from sqlalchemy import delete
 from starlette.routing import Route
 
-from tests.support.gateway import SECRET, RunningGateway, User, running_gateway
+from tests.support.gateway import PASSWORD, SECRET, RunningGateway, User, running_gateway
 from vasset.adapters.db.tables import user_sessions, users
 from vasset.domain.download import Task
 from vasset.gateway import app as gateway_app
@@ -245,7 +245,10 @@ async def test_an_ended_session_is_refused_on_every_route(stage: Stage, how: str
     if how == "logout":
         await gateway.call("POST", "/api/v1/auth/logout", user)
     elif how == "password":
-        await gateway.call("POST", "/api/v1/auth/password", user, json=BODIES["/api/v1/auth/password"])
+        body = {"email": user.email, "password": PASSWORD}
+        elsewhere = (await gateway.call("POST", "/api/v1/auth/login", json=body))[1]["data"]["access_token"]
+        headers = {"Authorization": f"Bearer {elsewhere}"}
+        await gateway.call("POST", "/api/v1/auth/password", headers=headers, json=BODIES["/api/v1/auth/password"])
     elif how == "revoked":
         [session] = (await gateway.call("GET", "/api/v1/auth/sessions", user))[1]["data"]
         await gateway.call("DELETE", f"/api/v1/auth/sessions/{session['id']}", user)

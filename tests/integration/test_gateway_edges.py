@@ -306,3 +306,60 @@ async def test_metrics_name_routes_and_never_ids(gateway: RunningGateway) -> Non
 async def test_a_method_nobody_knows_is_405_with_allow(gateway: RunningGateway) -> None:
     async with gateway.http.put(gateway.base + "/api/v1/quota") as answer:
         assert (answer.status, answer.headers["Allow"], (await answer.json())["code"]) == (405, "GET", 40501)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/api/v1/download/file?history_id=1", "GET, HEAD"),
+        ("PUT", "/", "GET, HEAD"),
+        ("PATCH", "/api/v1/download", "POST"),
+        ("POST", "/api/v1/auth/sessions/1", "DELETE"),
+    ],
+)
+async def test_allow_names_every_method_of_the_address(
+    gateway: RunningGateway, method: str, path: str, allow: str
+) -> None:
+    user = await gateway.sign_up()
+    async with gateway.http.request(method, gateway.base + path, headers=user.headers) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, allow)
+
+
+async def test_bounds_stand_in_the_contract_under_names_that_readers_know(gateway: RunningGateway) -> None:
+    _, contract = await gateway.call("GET", "/openapi.json")
+    parameters = contract["paths"]["/api/v1/history"]["get"]["parameters"]
+    page = next(one["schema"] for one in parameters if one["name"] == "page")
+    assert (page["type"], page["minimum"], page["maximum"]) == ("integer", 1, 1_000_000)
+    assert contract["components"]["schemas"]["FileTicketBody"]["properties"]["history_id"]["maximum"] == 2**63 - 1
+    text = json.dumps(contract)
+    assert not re.search(r'"(?:ge|le|gt|lt)":|\d\.0\b(?!")|\de\+?\d', text)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+async def test_the_scheme_of_the_token_may_be_of_any_case(gateway: RunningGateway, scheme: str) -> None:
+    user = await gateway.sign_up()
+    headers = {"Authorization": f"{scheme} {user.access_token}"}
+    assert (await gateway.call("GET", "/api/v1/auth/me", headers=headers))[0] == 200
+
+
+async def test_the_page_compressed_and_plain_are_two_versions(gateway: RunningGateway) -> None:
+    url = gateway.base + "/static/assets/app-1a2b.js"
+    tags: dict[str, str] = {}
+    for encoding in ("gzip", "identity"):
+        async with gateway.http.get(url, headers={"Accept-Encoding": encoding}) as answer:
+            assert answer.headers.get("Content-Encoding", "identity") == encoding
+            tags[encoding] = answer.headers["ETag"]
+    assert tags["gzip"] != tags["identity"]
+    for asked, known, status in (("gzip", "gzip", 304), ("identity", "identity", 304), ("identity", "gzip", 200)):
+        headers = {"Accept-Encoding": asked, "If-None-Match": tags[known]}
+        async with gateway.http.get(url, headers=headers) as answer:
+            assert (answer.status, answer.headers["ETag"]) == (status, tags[asked])
+
+
+async def test_a_long_if_match_is_still_a_condition(gateway: RunningGateway) -> None:
+    user = await gateway.sign_up()
+    task = await gateway.finished(user, b"a film")
+    url = f"{gateway.base}/api/v1/download/file?history_id={task.history_id}"
+    for value, status in (('"' + "y" * 5000 + '"', 412), ('"' + "y" * 5000 + '", *', 412)):
+        async with gateway.http.get(url, headers={**user.headers, "If-Match": value}) as answer:
+            assert answer.status == status

@@ -79,7 +79,7 @@ async def test_a_snapshot_comes_first_and_then_rising_numbers(gateway: RunningGa
         assert [told["task_id"] for told in first["tasks"]] == [task.id]
         assert set(first["tasks"][0]) == {
             "task_id", "history_id", "title", "phase", "percent", "downloaded_bytes", "total_bytes", "total_is_estimate",
-            "speed_bytes_per_second", "eta_seconds", "attempt", "seq", "is_live", "timestamp", "error",
+            "speed_bytes_per_second", "eta_seconds", "attempt", "seq", "waiting_for", "is_live", "timestamp", "error",
         }  # fmt: skip
         await gateway.bus.publish([frame(user, task.id, 5)])
         told = [await receive(live)]

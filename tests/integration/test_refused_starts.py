@@ -87,6 +87,8 @@ async def test_an_older_schema_is_brought_up_with_its_rows(
             {"now": transaction.now if kind == "postgresql" else transaction.now.isoformat(" ")},
         )
     await database.close()
+    code, out, err = await run_vasset("migrate", "--data-dir", str(tmp_path), database_url=url)
+    assert code == 0, (out, err)
     code, out, err = await run_vasset("doctor", "--data-dir", str(tmp_path), database_url=url)
     assert code == 0, (out, err)
     assert await revision(url) == HEAD

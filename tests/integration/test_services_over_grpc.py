@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from vasset.services.parser import convert as parser_convert
 from vasset.services.parser.servicer import ParserServicer
 from vasset.services.proto import asset_pb2, asset_pb2_grpc, auth_pb2, auth_pb2_grpc, parser_pb2, parser_pb2_grpc
 from vasset.services.server import ServiceServer
+from vasset.usecases.breaker import CircuitBreaker
 
 TOKEN = "t" * 32
 PASSWORD = "correct horse 1"
@@ -324,6 +326,70 @@ async def test_a_frozen_auth_service_delays_one_request_and_is_asked_again_once_
         finally:
             await gateway.close()
             await channel.close()
+
+
+async def test_a_service_that_only_lets_deadlines_pass_is_left_alone_and_probed_again(tmp_path: Path) -> None:
+    """More than half of more than twenty calls, for thirty seconds, then probes (REQUIREMENTS G)."""
+    async with cluster(tmp_path) as run, cutting_proxy(int(run.address.rpartition(":")[2])) as proxy:
+        channel = open_channel(f"127.0.0.1:{proxy.port}", idempotent=asset_client.IDEMPOTENT)
+        breaker = CircuitBreaker(run.clock)
+        assets = asset_client.AssetClient(channel, TOKEN, timeout_seconds=0.05, breaker=breaker)
+        patient = asset_client.AssetClient(channel, TOKEN, breaker=breaker)
+        me = Identity(1, Role.FREE, 1)
+        try:
+            await patient.quota(me)
+            proxy.black_hole()
+            for _ in range(20):
+                with pytest.raises(errors.DependencyDown, match="does not answer; try"):
+                    await assets.quota(me)
+            with pytest.raises(errors.DependencyDown, match="left alone") as caught:
+                await patient.quota(me)  # at once: its own deadline would be 5 s
+            assert 0 < (caught.value.retry_after_seconds or 0) <= 30
+            assert breaker.states() == {"asset": "open"}
+            proxy.heal()
+            run.clock.advance(30)
+            async with asyncio.timeout(20):
+                while breaker.states() != {"asset": "closed"}:
+                    with contextlib.suppress(errors.DependencyDown):
+                        await patient.quota(me)
+                    run.clock.advance(1)
+                    await asyncio.sleep(0.01)
+        finally:
+            await channel.close()
+
+
+async def test_a_refused_connection_or_request_does_not_open_the_breaker(tmp_path: Path) -> None:
+    """It costs nobody any time; a restart of two seconds must not become an outage of thirty."""
+    clock = FakeClock()
+    breaker = CircuitBreaker(clock)
+    channel = open_channel(f"127.0.0.1:{free_port()}", idempotent=[])
+    try:
+        client = asset_client.AssetClient(channel, TOKEN, timeout_seconds=5, breaker=breaker)
+        for _ in range(40):
+            with pytest.raises(errors.DependencyDown):
+                await client.quota(Identity(1, Role.FREE, 1))
+        assert breaker.states() in ({}, {"asset": "closed"})
+    finally:
+        await channel.close()
+    async with cluster(tmp_path) as run:
+        parser = parser_client.ParserClient(run.channel, TOKEN, breaker=breaker)
+        for _ in range(40):
+            with pytest.raises(errors.ExtractionFailed):
+                await parser.parse(Identity(1, Role.FREE, 1), "drm")
+        assert breaker.states()["parser"] == "closed"
+
+
+async def test_credentials_are_validated_under_the_name_of_the_prd_and_the_former_one(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as run:
+        await run.remote_auth.register("a@example.com", PASSWORD, "Ana")
+        stub: Any = auth_pb2_grpc.AuthServiceStub(run.channel)
+        proof = (("vasset-service-token", TOKEN),)
+        good = auth_pb2.ValidateCredentialsRequest(email="a@example.com", password=PASSWORD)
+        assert (await stub.ValidateCredentials(good, metadata=proof, timeout=5)).user.email == "a@example.com"
+        old = auth_pb2.LoginRequest(email="a@example.com", password=PASSWORD)
+        assert (await stub.Login(old, metadata=proof, timeout=5)).tokens.access_token
+        with pytest.raises(errors.InvalidCredentials):
+            await run.remote_auth.login("a@example.com", "wrong horse 7")
 
 
 async def test_the_gateway_refuses_a_forged_token_by_itself(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class ScriptedExtractor:
     refusals: int = 0  # recordings that end because the site stopped answering
     finish_asked: asyncio.Event = field(default_factory=asyncio.Event)
     extractions: int = 0
+    asked: list[ExtractionRequest] = field(default_factory=list)
     version: str = "2026.01.01"
 
     async def describe(self, url: str, *, playlist_page: int = 1, proxy: str | None = None) -> MediaInfo:
@@ -40,6 +41,7 @@ class ScriptedExtractor:
 
     async def extract(self, request: ExtractionRequest) -> Extraction:
         self.extractions += 1
+        self.asked.append(request)
         await self.on_extract()
         return Extraction(
             "A title", "site.test", self.streams, {}, self.version, duration_seconds=3.0,

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,15 +60,18 @@ class RunningServer:
         return code
 
 
-async def start_server(data_dir: Path, *, programs: Path | None = None, **settings: str) -> RunningServer:
+async def start_server(
+    data_dir: Path, *, programs: Path | None = None, before: Sequence[str] = (), **settings: str
+) -> RunningServer:
     """Return when the server has said that it is ready. Raises with its output when it ends before that.
 
-    ``programs`` is a folder of programs that come first on its PATH.
+    ``programs`` is a folder of programs that come first on its PATH, ``before`` a program that becomes the server.
     """
     environment = vasset_environment(**{"log_format": "json", "bcrypt_cost": "4"} | settings)
     if programs is not None:
         environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
     process = await asyncio.create_subprocess_exec(
+        *before,
         *vasset_command("serve", "--port", "0", "--data-dir", str(data_dir)),
         env=environment,
         stdin=asyncio.subprocess.DEVNULL,
@@ -101,9 +104,11 @@ async def start_server(data_dir: Path, *, programs: Path | None = None, **settin
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, *, programs: Path | None = None, **settings: str) -> AsyncIterator[RunningServer]:
+async def serving(
+    data_dir: Path, *, programs: Path | None = None, before: Sequence[str] = (), **settings: str
+) -> AsyncIterator[RunningServer]:
     """A server for the length of a block; it is stopped however the block ends."""
-    server = await start_server(data_dir, programs=programs, **settings)
+    server = await start_server(data_dir, programs=programs, before=before, **settings)
     try:
         yield server
     finally:

@@ -20,7 +20,7 @@ from vasset.telemetry.sampling import sample_forever
 
 REQUIRED = {
     "download_task_total", "download_task_success_rate", "active_download_count", "user_quota_usage", "cpu_usage_percent",
-    "memory_usage_percent", "disk_usage_percent", "network_bandwidth", "database_connection_pool", "redis_hit_rate",
+    "memory_usage_percent", "disk_usage_percent", "disk_free_bytes", "network_bandwidth", "database_connection_pool", "redis_hit_rate",
     "rabbitmq_queue_depth",
 }  # fmt: skip
 LABELS = {"mode", "status", "state", "direction", "result", "le"}
@@ -73,12 +73,13 @@ def test_gauges_are_read_when_asked(metrics: Metrics) -> None:
     assert found["active_download_count"] == 3
     assert found["database_connection_pool{in_use}"] == 2
     assert 0 <= found["disk_usage_percent"] <= 100
+    assert found["disk_free_bytes"] > 0
 
 
 def test_a_data_folder_that_is_gone_reports_no_disk(tmp_path: Path) -> None:
     metrics = Metrics(registry=CollectorRegistry())
     metrics.watch_machine(Machine(tmp_path / "gone"))
-    assert "disk_usage_percent" not in read(metrics)
+    assert not {"disk_usage_percent", "disk_free_bytes"} & set(read(metrics))
 
 
 async def test_cache_reads_make_the_hit_rate(metrics: Metrics) -> None:

@@ -176,6 +176,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
     from vasset.adapters.db.dead_letters import SqlDeadLetters
     from vasset.adapters.db.files import SqlFileStore
     from vasset.adapters.db.outbox import SqlOutbox
+    from vasset.adapters.db.retention import SqlRetention
     from vasset.adapters.db.tasks import SqlTaskStore
     from vasset.bootstrap.downloader import Downloader, DownloaderParts
     from vasset.services.downloader.servicer import DownloaderServicer
@@ -197,6 +198,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
                 store=store,
                 outbox=outbox,
                 files=files,
+                retention=SqlRetention(database, platform.keep_times(settings)),
                 queue=queue,
                 bus=bus,
                 storage=storage,
@@ -208,7 +210,7 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
                 relieve=platform.disk_relief(settings, files, resources.clock),
             ),
             report=platform.report_unexpected,
-            on_ended=platform.count_ended,
+            on_ended=platform.end_counter(cache, resources.clock),
         )
         await stack.enter_async_context(_hints(settings, worker.control.nudge))
 
@@ -223,7 +225,15 @@ async def downloader(settings: Settings) -> AsyncIterator[GrpcRole]:
             if not worker.works:
                 raise Unavailable("the downloader's loops do not run")
 
-        parts = [Part("database", database.ping), Part("loops", loops)]
+        async def downloads() -> str | None:
+            obstacle = worker.pool.obstacle()
+            return None if obstacle is None else f"wait: {obstacle.message}"
+
+        parts = [
+            Part("database", database.ping),
+            Part("loops", loops),
+            Part("downloads", downloads, required=False),
+        ]
         running = GrpcRole(add, [*parts, *_optional("rabbitmq", queue), *_optional("redis", cache)], worker)
         worker.start()
         await stack.enter_async_context(platform.measuring(settings, worker, store, outbox, queue))
@@ -249,10 +259,13 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
     from vasset.services.auth.tokens import TokenSigner
     from vasset.services.downloader.remote_files import WorkerFiles
     from vasset.services.parser import client as parser_client
+    from vasset.usecases.breaker import CircuitBreaker
 
     async with AsyncExitStack() as stack:
         resources = _Resources(settings, stack)
         clock, token = resources.clock, service_token(settings)
+        breaker = CircuitBreaker(clock)  # between services: one circuit for each that this gateway calls
+        platform.watch_breakers(breaker)
         database, queue = await resources.database(), resources.queue()
         cache, bus = resources.cache(), await resources.bus()
         store = SqlTaskStore(database, platform.task_policy(settings))
@@ -266,6 +279,7 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
             clock,
             revocation_seconds=settings.revocation_seconds,
             timeout_seconds=settings.grpc_timeout_seconds,
+            breaker=breaker,
         )
         stack.push_async_callback(authority.close)
         files = WorkerFiles(token, tls=tls_files(settings))
@@ -276,11 +290,13 @@ async def gateway(settings: Settings) -> AsyncIterator[GatewayRole]:
                 await resources.channel(settings.parser_address, parser_client.IDEMPOTENT),
                 token,
                 timeout_seconds=settings.parse_timeout_seconds,
+                breaker=breaker,
             ),
             library=asset_client.AssetClient(
                 await resources.channel(settings.asset_address, asset_client.IDEMPOTENT),
                 token,
                 timeout_seconds=settings.grpc_timeout_seconds,
+                breaker=breaker,
             ),
             tasks=cast("TaskStore", PromptTaskStore(store, bus, hints)),
             bus=bus,

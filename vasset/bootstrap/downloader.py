@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from vasset.adapters.storage.emergency import EmergencyReserve
 from vasset.adapters.storage.local import LocalStorage
 from vasset.config import Settings
 from vasset.domain.download import Lease
@@ -21,6 +22,7 @@ from vasset.domain.ports import (
     Outbox,
     ProgressBus,
     ProxyPool,
+    Retention,
     TaskQueue,
     TaskStore,
 )
@@ -30,6 +32,8 @@ from vasset.usecases.run_download import DownloadBounds, DownloadParts, Ended, R
 from vasset.worker.admission import Admission, AdmissionBounds
 from vasset.worker.consumer import Consumer
 from vasset.worker.control import Control
+from vasset.worker.disk_guard import DiskGuard
+from vasset.worker.explainer import Explainer
 from vasset.worker.janitor import Janitor, JanitorTimes
 from vasset.worker.pool import Pool
 from vasset.worker.relay import Relay
@@ -46,6 +50,7 @@ class DownloaderParts:
     store: TaskStore
     outbox: Outbox
     files: FileStore
+    retention: Retention
     queue: TaskQueue
     bus: ProgressBus
     storage: LocalStorage
@@ -91,6 +96,7 @@ class Downloader:
                 lease_seconds=settings.lease_seconds,
                 heartbeat_seconds=settings.heartbeat_seconds,
                 task_timeout_seconds=settings.task_timeout_seconds,
+                task_turn_seconds=settings.task_turn_seconds,
                 extraction_timeout_seconds=settings.extraction_timeout_seconds,
                 max_file_bytes=settings.max_file_bytes,
                 live_seconds=settings.live_max_seconds,
@@ -128,18 +134,25 @@ class Downloader:
         self.relay = Relay(parts.outbox, parts.queue)
         self.control = Control(
             self.pool,
-            self.admission,
             extractor_version=lambda: parts.extractor.version,
             begin_drain=self.begin_drain,
             breaker=parts.breaker,
         )
         self._consumer = Consumer(parts.queue, self.pool)
+        self.explainer = Explainer(parts.store, self.pool, parts.bus, parts.clock)
         self._ticker = Ticker(self.pool, parts.bus, hertz=settings.progress_hz)
+        self._disk_guard = DiskGuard(
+            parts.storage,
+            self.pool,
+            EmergencyReserve(parts.storage.root, settings.disk_emergency_bytes),
+            relieve=parts.relieve,
+        )
         self._janitor = Janitor(
             parts.store,
             parts.files,
             parts.storage,
             parts.storage.workspaces,
+            parts.retention,
             parts.clock,
             times=JanitorTimes(
                 reap_seconds=min(5.0, settings.lease_seconds / 4), clean_seconds=settings.janitor_interval_seconds
@@ -151,7 +164,15 @@ class Downloader:
         )
 
     def start(self) -> None:
-        for loop in (self.pool, self._consumer, self._ticker, self.relay, self._janitor):
+        for loop in (
+            self.pool,
+            self._consumer,
+            self._ticker,
+            self.relay,
+            self._janitor,
+            self._disk_guard,
+            self.explainer,
+        ):
             self._loops.append(asyncio.create_task(self._supervised(loop.run), name=type(loop).__name__.lower()))
 
     @property

@@ -92,6 +92,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
     from vasset.adapters.db.files import SqlFileStore
     from vasset.adapters.db.library import SqlLibrary
     from vasset.adapters.db.outbox import SqlOutbox
+    from vasset.adapters.db.retention import SqlRetention
     from vasset.adapters.db.tasks import SqlTaskStore
     from vasset.adapters.queue.memory import MemoryQueue
     from vasset.bootstrap import platform
@@ -106,8 +107,10 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
 
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        platform.make_folder(settings)
         storage = platform.open_storage(settings, clock)
         stack.enter_context(sole_owner(settings))
+        platform.make_room_to_start(settings, storage)
         database = open_database(settings.resolved_database_url)
         stack.push_async_callback(database.close)
         await bring_up_to_date(database, settings)
@@ -130,6 +133,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
                 store=store,
                 outbox=outbox,
                 files=files,
+                retention=SqlRetention(database, platform.keep_times(settings)),
                 queue=queue,
                 bus=bus,
                 storage=storage,
@@ -141,12 +145,16 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
                 relieve=platform.disk_relief(settings, files, clock),
             ),
             report=platform.report_unexpected,
-            on_ended=platform.count_ended,
+            on_ended=platform.end_counter(cache, clock),
         )
 
         async def workers() -> None:
             if not downloader.works:
                 raise Unavailable("the downloader's loops do not run")
+
+        async def downloads() -> str | None:
+            obstacle = downloader.pool.obstacle()
+            return None if obstacle is None else f"wait: {obstacle.message}"
 
         library = SqlLibrary(database, platform.quota_policy(settings))
         services = GatewayServices(
@@ -159,7 +167,11 @@ async def embedded(settings: Settings) -> AsyncIterator[Embedded]:
             storage=storage,
             clock=clock,
             canonicalise=tools.canonicalise,
-            readiness=[ReadinessCheck("database", database.ping), ReadinessCheck("downloader", workers)],
+            readiness=[
+                ReadinessCheck("database", database.ping),
+                ReadinessCheck("downloader", workers),
+                ReadinessCheck("downloads", downloads, required=False),
+            ],
             draining=lambda: running.draining,
         )
         running = Embedded(create_app(services, settings), downloader)

@@ -23,6 +23,8 @@ from typing import Self
 import psutil
 
 START_SECONDS = 60.0
+# A wake-up is held until its worker has a free slot, for as long as a recording takes; RabbitMQ's own bound is 30 minutes.
+CONSUMER_TIMEOUT_MILLISECONDS = 6 * 3_600_000
 
 
 class ServerMissing(RuntimeError):
@@ -335,6 +337,7 @@ class RabbitServer(LocalServer):
         (self.folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{self.port}\nloopback_users = none\nvm_memory_high_watermark.absolute = 1GiB\n"
             "disk_free_limit.absolute = 50MB\nlog.file.level = warning\nlog.console = false\n"
+            f"consumer_timeout = {CONSUMER_TIMEOUT_MILLISECONDS}\n"
         )
         self._spawn([program], environment=self._environment)
 

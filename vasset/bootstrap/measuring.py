@@ -9,11 +9,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from vasset.config import Settings
-from vasset.domain.ports import Outbox, TaskQueue, TaskStore
+from vasset.domain.download import TaskStatus
+from vasset.domain.ports import Breaker, Cache, Clock, Outbox, TaskQueue, TaskStore
 from vasset.telemetry.machine import Machine
 from vasset.telemetry.metrics import Metrics
 from vasset.telemetry.sampling import sample_forever
 from vasset.usecases.end_tasks import end_tasks
+from vasset.usecases.quota_mirror import QuotaMirror
 
 if TYPE_CHECKING:
     from vasset.adapters.db.database import Database
@@ -34,6 +36,24 @@ def watch_machine(settings: Settings) -> None:
 
 def watch_database(database: Database) -> None:
     process_metrics().watch_pool(database.pool_usage)
+
+
+def watch_breakers(breaker: Breaker) -> None:
+    process_metrics().watch_breakers(breaker.states)
+
+
+def end_counter(cache: Cache, clock: Clock) -> Callable[[RunDownload, Ended], None]:
+    """What a worker calls when an execution is over: it is counted, and a unit that went back leaves the quota's mirror."""
+    mirror, forgetting = QuotaMirror(cache, clock), set[asyncio.Task[None]]()
+
+    def ended_by(run: RunDownload, ended: Ended) -> None:
+        count_ended(run, ended)
+        if ended.task is not None and ended.task.status in (TaskStatus.FAILED, TaskStatus.CANCELLED):
+            task = asyncio.create_task(mirror.forget(ended.task.user_id), name="quota mirror")
+            forgetting.add(task)
+            task.add_done_callback(forgetting.discard)
+
+    return ended_by
 
 
 def count_ended(run: RunDownload, ended: Ended) -> None:
@@ -68,6 +88,7 @@ async def measuring(
     metrics = process_metrics()
     watch_machine(settings)
     metrics.watch_active(lambda: len(downloader.pool.runs()))
+    metrics.watch_waiting(downloader.explainer.counts)
     metrics.watch_breakers(lambda: downloader.control.state().breakers)
     sampling = asyncio.create_task(
         sample_forever(

@@ -28,8 +28,10 @@ class MediaTools:
 
 
 @asynccontextmanager
-async def open_media_tools(settings: Settings, *, children: int | None = None) -> AsyncIterator[MediaTools]:
-    """Ready at once: yt-dlp is loaded by the nursery in the background. Closed in reverse order."""
+async def open_media_tools(
+    settings: Settings, *, children: int | None = None, lasting: bool = True
+) -> AsyncIterator[MediaTools]:
+    """Ready at once: yt-dlp is loaded by the nursery in the background. Closed in reverse order. Not ``lasting``: for one download."""
     from vasset.adapters.extract.assemble import ExtractorOptions, open_extractor
     from vasset.adapters.fetch.fetcher import open_fetcher
     from vasset.adapters.fetch.guard import address_check, canonicaliser, open_guard
@@ -46,6 +48,7 @@ async def open_media_tools(settings: Settings, *, children: int | None = None) -
         plugins=settings.extractor_plugins,
         channel=settings.ytdlp_channel_dir or settings.data_dir / "ytdlp",
         ca_file=settings.ca_file,
+        lasting=lasting,
     )
     async with AsyncExitStack() as stack:
         guard = stack.enter_context(open_guard(settings.egress_allow))
@@ -61,6 +64,7 @@ async def open_media_tools(settings: Settings, *, children: int | None = None) -
                 max_connections_per_host=settings.max_connections_per_host,
                 rate_limit=settings.rate_limit,
                 hash_algorithm=settings.hash_algorithm,
+                disk_floor=settings.disk_floor_bytes,
             )
         )
         extractor = await stack.enter_async_context(open_extractor(guard, options))

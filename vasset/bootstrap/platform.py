@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from vasset.adapters.db.policy import TaskPolicy
+from vasset.adapters.db.policy import KeepTimes, TaskPolicy
 from vasset.adapters.storage.local import LocalStorage
 from vasset.bootstrap.measuring import (
-    count_ended,
+    end_counter,
     measuring,
     process_metrics,
     sampling_quota,
+    watch_breakers,
     watch_database,
     watch_machine,
 )
@@ -34,7 +35,15 @@ from vasset.domain.ports import (
 from vasset.domain.quota import QuotaPolicy
 from vasset.domain.user import Role
 
-__all__ = ["count_ended", "measuring", "open_media_tools", "sampling_quota", "watch_database", "watch_machine"]
+__all__ = [
+    "end_counter",
+    "measuring",
+    "open_media_tools",
+    "sampling_quota",
+    "watch_breakers",
+    "watch_database",
+    "watch_machine",
+]
 
 
 def quota_policy(settings: Settings) -> QuotaPolicy:
@@ -57,14 +66,55 @@ def task_policy(settings: Settings) -> TaskPolicy:
     )
 
 
+def keep_times(settings: Settings) -> KeepTimes:
+    day = 86_400.0
+    return KeepTimes(
+        idempotency_keys_seconds=settings.keep_idempotency_keys_seconds,
+        spent_tokens_seconds=settings.refresh_token_seconds,
+        ended_sessions_seconds=settings.keep_ended_sessions_days * day,
+        ledger_seconds=settings.keep_ledger_days * day,
+        deleted_seconds=settings.keep_deleted_days * day,
+    )
+
+
 def open_storage(settings: Settings, clock: Clock, *, owner: str | None = None) -> LocalStorage:
     """Make the folders. Raises ``Unavailable`` in words when the data folder cannot be written."""
     try:
-        return LocalStorage(settings.data_dir, clock, alert_percent=settings.disk_alert_percent, owner=owner)
+        return LocalStorage(
+            settings.data_dir,
+            clock,
+            alert_percent=settings.disk_alert_percent,
+            floor_bytes=settings.disk_floor_bytes,
+            plenty_bytes=settings.disk_plenty_bytes,
+            owner=owner,
+        )
     except OSError as error:
         raise Unavailable(
             f"the data folder {settings.data_dir} cannot be used ({error.strerror}); choose another with --data-dir"
         ) from error
+
+
+def make_folder(settings: Settings) -> None:
+    """The data folder of a server that has its database in it. Raises ``Unavailable`` in words."""
+    from vasset.bootstrap.private import keep_private
+
+    try:
+        keep_private(settings.data_dir, is_shared=settings.accel_redirect_prefix is not None)
+    except OSError as error:
+        raise Unavailable(
+            f"the data folder {settings.data_dir} cannot be used ({error.strerror}); choose another with --data-dir"
+        ) from error
+
+
+def make_room_to_start(settings: Settings, storage: LocalStorage) -> None:
+    """On a disk so full that nothing could be written, unfinished files go: only for the one process that owns the folder."""
+    import structlog
+
+    from vasset.adapters.storage.emergency import EmergencyReserve
+    from vasset.adapters.storage.starting import make_room_to_start as make_room
+
+    if removed := make_room(storage, EmergencyReserve(storage.root, settings.disk_emergency_bytes)):
+        structlog.get_logger("vasset.worker").warning("unfinished files were removed from a full disk", folders=removed)
 
 
 @asynccontextmanager

@@ -29,10 +29,10 @@ Answer = tuple[HTTPStatus, str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """``check`` raises when the part does not work; only a ``required`` one makes the role unready."""
+    """``check`` raises when the part does not work, and may answer words when it works but waits; only a ``required`` one makes the role unready."""
 
     name: str
-    check: Callable[[], Awaitable[None]]
+    check: Callable[[], Awaitable[str | None]]
     required: bool = True
 
 
@@ -103,12 +103,11 @@ async def ask_all(parts: Sequence[Part]) -> bool:
 async def _ask(part: Part) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await part.check()
+            return await part.check() or "ok"
     except (TimeoutError, DependencyDown):
         return "does not answer"
     except Exception as error:
         return f"failed ({type(error).__name__})"
-    return "ok"
 
 
 def _said(status: HTTPStatus, code: int, message: str, data: dict[str, object] | None = None) -> Answer:

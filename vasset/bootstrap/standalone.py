@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vasset.config import Settings
 from vasset.domain.download import Phase
@@ -54,10 +54,17 @@ def get(
     """Download one video into ``output``. Answers the exit code; raises ``VAssetError`` in words."""
     import uvloop
 
-    from vasset.telemetry.log import configure_logging
+    with _unavailable(
+        "rich"
+    ):  # structlog would load it for coloured tracebacks, a tenth of what a short download takes
+        from vasset.telemetry.log import configure_logging
 
     # The one sentence at the end says what went wrong; yt-dlp's own words are for whoever asks for them.
     configure_logging(format=settings.log_format, level="debug" if settings.log_level == "debug" else "critical")
+    if str(output) in {"-", "/dev/stdout"}:
+        raise InvalidInput(
+            "-o names a folder: what is not yet complete and verified is shown to nobody, so there is no stream to give"
+        )
     if not is_quality(quality):
         raise InvalidInput(f"{quality[:64]!r} is not a quality; use best, 2160p … 360p, audio or a format id")
     if container not in set(Container):
@@ -83,14 +90,22 @@ async def _interruptible(
             loop.add_signal_handler(number, running.stop, work)
         await asyncio.wait({work})
     if work.cancelled():
-        sys.stderr.write("Stopped. Run the same command again to go on where it stopped.\n")
+        sys.stderr.write(f"Stopped. {_next_time(running.workspace)}\n")
         return EXIT_INTERRUPTED
     result = work.result()
     if as_json:
         sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
     else:
+        for remark in result["remarks"]:
+            sys.stderr.write(f"Note: {remark}.\n")
         sys.stdout.write(f"{result['path']}\n")
     return 0
+
+
+def _next_time(workspace: Path | None) -> str:
+    """Whether there is anything to go on from: a page that was still being read leaves nothing."""
+    kept = workspace is not None and any(path.suffix != ".json" and path.stat().st_size for path in workspace.iterdir())
+    return "Run the same command again to go on where it stopped." if kept else "Nothing had arrived yet."
 
 
 class _Running:
@@ -98,9 +113,10 @@ class _Running:
 
     def __init__(self) -> None:
         self.acquisition: Acquisition | None = None
+        self.workspace: Path | None = None
         self._asked = False
 
-    def stop(self, work: asyncio.Future[dict[str, object]]) -> None:
+    def stop(self, work: asyncio.Future[dict[str, Any]]) -> None:
         if self.acquisition is None or not self.acquisition.is_recording or self._asked:
             work.cancel()
             return
@@ -118,7 +134,7 @@ async def _get(
     display: Display,
     running: _Running,
     with_subtitles: bool,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     from vasset.bootstrap.media_tools import open_media_tools
     from vasset.domain.ports import ExtractionRequest
     from vasset.usecases.acquire_media import Acquisition
@@ -128,8 +144,9 @@ async def _get(
     started = time.monotonic()
     container = compatible_container(quality, container)
     workspace = _workspace(output, url, quality, container, with_subtitles)
+    running.workspace = workspace
     one = Slots(1)
-    async with open_media_tools(settings, children=1) as tools:
+    async with open_media_tools(settings, children=1, lasting=False) as tools:
         request = ExtractionRequest(
             url=tools.canonicalise(url),
             quality=quality,
@@ -168,6 +185,7 @@ async def _get(
         "title": media.title,
         "duration": media.duration_seconds,
         "seconds": round(time.monotonic() - started, 3),
+        "remarks": list(media.remarks),
     }
 
 
@@ -214,6 +232,19 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
     except OSError:
         return  # other downloads wait in it
+
+
+@contextmanager
+def _unavailable(name: str) -> Iterator[None]:
+    """Within the block the module counts as not installed, unless it is loaded already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 from vasset.domain.errors import IllegalTransition
 from vasset.domain.media import Container
@@ -16,11 +15,6 @@ class Mode(StrEnum):
 
     QUICK = "quick_download"
     ARCHIVE = "archive_download"
-
-
-def site_of(url: str) -> str:
-    """What the limits per site, the breaker and the exits call a site: the host, in lower case, at most 255 characters."""
-    return (urlsplit(url).hostname or "unknown")[:255]
 
 
 class TaskStatus(StrEnum):
@@ -90,6 +84,7 @@ class TaskFailure:
     reason: str
     message: str
     retryable: bool
+    kind: str | None = None  # a name of ``domain/faults.py``; rows of before have none
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,12 +214,12 @@ class TaskError(VAssetError):
 
 
 class ExtractionFailed(TaskError):
-    """The site's page could not be read."""
+    """The page could not be read."""
 
     reason = "extraction_failed"
 
     def __init__(self, message: str | None = None, *, kind: str = "other", retryable: bool = False) -> None:
-        """``kind``: ``private login_required geo_blocked removed drm live upcoming bot_check rate_limited timeout server_error unreachable crashed other``."""
+        """``kind`` is a name of ``domain/faults.py``."""
         super().__init__(message, retryable=retryable)
         self.kind = kind
 
@@ -236,7 +236,7 @@ class TransferFailed(TaskError):
 
 
 class UrlsExpired(TransferFailed):
-    """The site's media addresses expired in mid-download; extract afresh and go on."""
+    """The site refuses its own media addresses in mid-download; ask for fresh ones and go on."""
 
     reason = "urls_expired"
 

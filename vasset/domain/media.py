@@ -27,12 +27,13 @@ class Container(StrEnum):
 
 
 QUALITIES = ("best", "2160p", "1440p", "1080p", "720p", "480p", "360p", "audio")
-FORMAT_ID = re.compile(r"[A-Za-z0-9_.+-]{1,64}\Z")
+# What yt-dlp leaves of an id: any script, no blank and none of the signs its own expressions are made of.
+FORMAT_ID = re.compile(r"[^\s,/\[\]()]{1,64}\Z")
 
 
 def is_quality(text: str) -> bool:
     """Whether ``text`` is one of :data:`QUALITIES` or could be a site's format id."""
-    return text in QUALITIES or bool(FORMAT_ID.match(text))
+    return text in QUALITIES or (text.isprintable() and bool(FORMAT_ID.match(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,11 @@ class Stream:
     fragments: Sequence[Fragment] = ()
     size_bytes: int | None = None
     max_range_bytes: int | None = None
+    # Unix time before which the site refuses it: the length of an advertisement nobody watches here.
+    available_at: float | None = None
+    # What makes it the same stream when the site numbers its formats anew.
+    codecs: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +149,9 @@ class Extraction:
 
 @dataclass(frozen=True, slots=True)
 class ProcessedMedia:
-    """The one file phase two leaves in the workspace."""
+    """The one file phase two leaves in the workspace. ``remarks`` say what it lacks, or why its form is not the one asked for."""
 
     path: str
     ext: str
     duration_seconds: float | None = None
+    remarks: Sequence[str] = ()

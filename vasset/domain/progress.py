@@ -8,6 +8,16 @@ from typing import Any
 
 from vasset.domain.download import Phase
 
+WAITING_REASONS = ("disk", "memory", "load", "site", "user", "slots", "turn")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a download does not go on just now: one of ``WAITING_REASONS``, and the same in words for its user."""
+
+    reason: str
+    message: str
+
 
 @dataclass(frozen=True, slots=True)
 class ProgressFrame:
@@ -31,6 +41,7 @@ class ProgressFrame:
     history_id: int | None = None
     title: str | None = None
     error: Mapping[str, Any] | None = None
+    waiting_for: Mapping[str, str] | None = None  # ``reason`` and ``message`` of ``Waiting``
     is_live: bool = False  # a recording: it ends when its user says so, and has no total
 
     @property

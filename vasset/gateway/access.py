@@ -22,7 +22,7 @@ from vasset.domain.user import Identity
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Coroutine[Any, Any, Response]])
 
-BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,8192})\Z")
+BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/=-]{1,8192})\Z", re.IGNORECASE | re.ASCII)  # RFC 9110 11.1: of any case
 MARK = "__vasset_access__"
 
 

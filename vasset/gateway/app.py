@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, WebSocket
 from starlette.middleware.cors import CORSMiddleware
@@ -23,12 +25,14 @@ from vasset.gateway.middleware.request_log import RequestLog
 from vasset.gateway.middleware.security_headers import SecurityHeaders
 from vasset.gateway.rate_limits import RateLimiter
 from vasset.gateway.route import ApiRoute
-from vasset.gateway.routes import accounts, downloads, files, health, history, live, parse
+from vasset.gateway.routes import accounts, downloads, files, health, history, live, parse, second
 from vasset.gateway.routes.documentation import documentation_router
 from vasset.gateway.routes.page import load_assets, page_router
+from vasset.gateway.schemas import MAX_ROW_ID
 from vasset.gateway.services import GatewayServices
 from vasset.gateway.settings import GatewaySettings
 from vasset.gateway.tickets import Tickets
+from vasset.usecases.quota_mirror import QuotaMirror
 from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.watch_progress import WatchProgress
 
@@ -71,10 +75,12 @@ def create_app(services: GatewayServices, settings: GatewaySettings) -> FastAPI:
         submit=SubmitDownload(services.tasks, services.canonicalise),
         progress=progress,
         hub=hub,
+        quota_mirror=QuotaMirror(services.cache, services.clock, services.library.quota),
     )
     errors.install(app)
     for router in (
         downloads.router,  # routes are tried in this order: first what is asked most
+        second.router,
         history.router,
         files.router,
         parse.router,
@@ -110,14 +116,24 @@ def _refuse_foreign_routes(routes: list[BaseRoute]) -> None:
 def _declare_bearer(app: FastAPI) -> None:
     generate = app.openapi
 
-    def openapi() -> dict[str, object]:
-        contract = generate()
+    @cache
+    def openapi() -> dict[str, Any]:
+        contract: dict[str, Any] = _with_whole_numbers(generate())
         contract.setdefault("components", {})["securitySchemes"] = {
             "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
         }
         return contract
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents for changing its contract
+
+
+def _with_whole_numbers(part: Any) -> Any:
+    """FastAPI's own model of a schema makes floats of every bound: ``100.0`` for a whole number, and 2⁶³ for the largest row id."""
+    if isinstance(part, dict):
+        return {name: _with_whole_numbers(value) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_with_whole_numbers(value) for value in part]
+    return min(int(part), MAX_ROW_ID) if isinstance(part, float) and part.is_integer() else part
 
 
 def _add_middleware(app: FastAPI, settings: GatewaySettings) -> None:

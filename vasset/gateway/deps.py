@@ -14,6 +14,7 @@ from vasset.gateway.rate_limits import RateLimiter, refuse_if_spent
 from vasset.gateway.services import GatewayServices
 from vasset.gateway.settings import GatewaySettings
 from vasset.gateway.tickets import Tickets
+from vasset.usecases.quota_mirror import QuotaMirror
 from vasset.usecases.submit_download import SubmitDownload
 from vasset.usecases.watch_progress import WatchProgress
 
@@ -39,6 +40,7 @@ class Gateway:
     submit: SubmitDownload
     progress: WatchProgress
     hub: ProgressHub
+    quota_mirror: QuotaMirror
     load: Load = field(default_factory=lambda: Load(256))
 
 

@@ -10,8 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from vasset.domain import errors as domain
+from vasset.domain.faults import Fault, kind_of
 from vasset.gateway.answers import JsonResponse
 
 
@@ -107,6 +109,7 @@ CODES: dict[type[domain.VAssetError], int] = {
     domain.DiskFull: 50701,
 }
 UPSTREAM_FAILED = 50201
+ABOUT_A_SITE = (domain.TaskError, domain.UnsupportedSite, domain.UnavailableFormat, domain.BreakerOpen)
 DEFAULT_RETRY_AFTER_SECONDS = {429: 1.0, 503: 2.0, 504: 2.0}
 
 
@@ -115,7 +118,7 @@ def code_of(error: domain.VAssetError) -> int:
     if isinstance(error, HttpRefusal):
         return error.code
     if isinstance(error, domain.ExtractionFailed) and error.retryable:
-        return UPSTREAM_FAILED
+        return CODES[domain.TaskError] if kind_of(error).fault is Fault.US else UPSTREAM_FAILED
     return next(CODES[ancestor] for ancestor in type(error).__mro__ if ancestor in CODES)
 
 
@@ -139,9 +142,17 @@ def failure(
         "retryable": error.retryable,
         "reason": error.reason,
         "request_id": request_id,
+        **_about_a_site(error),
         **(extra or {}),
     }
     return JsonResponse(body, status_code=status, headers=headers)
+
+
+def _about_a_site(error: domain.VAssetError) -> dict[str, str]:
+    if not isinstance(error, ABOUT_A_SITE):
+        return {}
+    kind = kind_of(error)
+    return {"kind": kind.name, "fault": kind.fault.value, "action": kind.action}
 
 
 INTERNAL = "Something went wrong on our side; the request id leads to the log."
@@ -191,11 +202,19 @@ def install(app: FastAPI) -> None:
         answer = failure(refusal, request_id_of(request.scope))
         for name, value in (error.headers or {}).items():
             answer.headers[name] = value
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(_methods_of(request))
         return answer
 
     app.add_exception_handler(domain.VAssetError, on_domain_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Of every route at this address: Starlette names those of the first one only."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
 def _from_status(status: int) -> domain.VAssetError:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, date, datetime, time
+from email.utils import format_datetime
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -20,6 +23,7 @@ from vasset.gateway.schemas import FailureBody
 HTTP_SECONDS = 30.0
 DEADLINE = "__vasset_deadline__"
 UNCOUNTED = "__vasset_uncounted__"
+RETIRED = "__vasset_retired__"
 REPEATABLE = frozenset({"status"})
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Coroutine[Any, Any, Response]])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -37,6 +41,16 @@ def uncounted(endpoint: Endpoint) -> Endpoint:
     return endpoint
 
 
+def retired(*, on: date, successor: str) -> Callable[[Endpoint], Endpoint]:
+    """Announce when a deprecated route will be gone, at least six months after it was deprecated (PRD 5.4), and what to use instead."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, RETIRED, (on, successor))
+        return endpoint
+
+    return mark
+
+
 class ApiRoute(APIRoute):
     """The only route class of the API; ``app.py`` refuses to start with another."""
 
@@ -46,6 +60,7 @@ class ApiRoute(APIRoute):
         self.access = access_of(endpoint)
         self.patient = hasattr(endpoint, DEADLINE)
         self.uncounted = hasattr(endpoint, UNCOUNTED)
+        self.retired: tuple[date, str] | None = getattr(endpoint, RETIRED, None)
         extra = dict(options.pop("openapi_extra", None) or {})
         if self.access is not Access.PUBLIC:
             extra.setdefault("security", [{"bearer": []}])
@@ -100,14 +115,23 @@ class ApiRoute(APIRoute):
         else:
             await limit_rate(request, "requests", client_address_of(request), limit)
 
-    @staticmethod
-    def _announcing(handle: Handler) -> Handler:
+    def _announcing(self, handle: Handler) -> Handler:
+        """``X-API-Deprecated`` (PRD 5.4), ``Sunset`` (RFC 8594) and the address that takes over (RFC 5829)."""
+
+        def headers(request: Request) -> Iterator[tuple[bytes, bytes]]:
+            yield b"x-api-deprecated", b"true"
+            if self.retired is not None:
+                day, successor = self.retired
+                yield b"sunset", format_datetime(datetime.combine(day, time(), UTC), usegmt=True).encode()
+                named = {name: quote(str(value), safe="") for name, value in request.path_params.items()}
+                yield b"link", f'<{successor.format(**named)}>; rel="successor-version"'.encode()
+
         async def announced(request: Request) -> Response:
             state = request.scope["state"]
             try:
                 return await handle(request)
             finally:  # B3: errors of a deprecated route say so as well
-                state["answer_headers"] = [*state.get("answer_headers", ()), (b"x-api-deprecated", b"true")]
+                state["answer_headers"] = [*state.get("answer_headers", ()), *headers(request)]
 
         return announced
 

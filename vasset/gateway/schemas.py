@@ -46,7 +46,8 @@ Line = Annotated[str, AfterValidator(_printable)]
 Url = Annotated[Line, Field(min_length=1, max_length=MAX_URL_BYTES, json_schema_extra={"format": "uri"})]
 Email = Annotated[Line, Field(min_length=3, max_length=254)]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
-Whole = Annotated[int, BeforeValidator(_digits)]
+Digits = BeforeValidator(_digits)
+"""Last, around the bounds: before them they would not be in the contract as ``minimum`` and ``maximum``."""
 ModeName = Literal["quick_download", "archive_download"]
 ContainerName = Literal["mp4", "mkv", "webm", "mp3", "m4a", "opus", "flac", "original"]
 StatusName = Literal["queued", "running", "retry", "paused", "completed", "failed", "cancelled"]
@@ -54,6 +55,7 @@ PhaseName = Literal[
     "queued", "parsing", "downloading", "merging", "postprocessing", "finalizing",
     "completed", "failed", "cancelled", "paused",
 ]  # fmt: skip
+FaultName = Literal["user", "site", "exit", "pace", "extractor", "us"]
 RoleName = Literal["free", "premium", "admin"]
 
 
@@ -109,8 +111,8 @@ class Query(BaseModel):
 
 
 class PageQuery(Query):
-    page: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[Whole, Field(ge=1, le=100)] = 20
+    page: Annotated[int, Field(ge=1, le=1_000_000), Digits] = 1
+    per_page: Annotated[int, Field(ge=1, le=100), Digits] = 20
 
 
 class HistoryQuery(PageQuery):
@@ -122,7 +124,7 @@ class DownloadsQuery(PageQuery):
 
 
 class FileQuery(Query):
-    history_id: Annotated[Whole, Field(ge=1, le=MAX_ROW_ID)]
+    history_id: Annotated[int, Field(ge=1, le=MAX_ROW_ID), Digits]
     ticket: Annotated[str, Field(max_length=64)] | None = None
     inline: Literal["0", "1"] = "0"
 
@@ -142,6 +144,9 @@ class FailureBody(BaseModel):
     retryable: bool
     reason: str = Field(description="Stable word for programs")
     request_id: str | None
+    kind: str | None = Field(None, description="Of what went wrong with a site; only where the reason is about one")
+    fault: FaultName | None = None
+    action: str | None = Field(None, description="What the reader can do next")
     problems: list[dict[str, str]] | None = None
 
 
@@ -241,8 +246,19 @@ class AcceptedData(BaseModel):
 
 class ErrorData(BaseModel):
     reason: str
+    kind: str = Field(description="Finer than the reason: what a site said, such as geo_blocked or rate_limited")
+    fault: FaultName = Field(description="Who has to do something")
     message: str
+    action: str = Field(description="What the reader can do next")
     retryable: bool
+    retry_at: datetime | None = Field(description="When it is tried again by itself")
+
+
+class WaitingData(BaseModel):
+    """Why a download does not go on just now. ``message`` is for people; ``reason`` is one of a short list."""
+
+    reason: Literal["disk", "memory", "load", "site", "user", "slots", "turn"]
+    message: str
 
 
 class TaskData(BaseModel):
@@ -263,11 +279,25 @@ class TaskData(BaseModel):
     eta_seconds: float | None
     attempt: int
     seq: int
+    waiting_for: WaitingData | None
     is_live: bool
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
     error: ErrorData | None
+
+
+class FileData(BaseModel):
+    name: str | None
+    size_bytes: int | None
+    hash: str | None
+    hash_algorithm: str | None
+    expires_at: datetime | None
+    address: str
+
+
+class TaskWithFileData(TaskData):
+    file: FileData | None
 
 
 class HistoryData(BaseModel):

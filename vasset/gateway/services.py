@@ -10,10 +10,12 @@ from vasset.domain.ports import Authority, Cache, Clock, Library, Parser, Progre
 
 @dataclass(frozen=True, slots=True)
 class ReadinessCheck:
-    """``check`` raises when the part does not work. Only a ``required`` part makes the gateway unready (P26)."""
+    """``check`` raises when the part does not work, and may answer words for operators when it works but waits. Only a ``required``
+    part makes the gateway unready (P26), by raising.
+    """
 
     name: str
-    check: Callable[[], Awaitable[None]]
+    check: Callable[[], Awaitable[str | None]]
     required: bool = True
 
 

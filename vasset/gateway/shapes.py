@@ -12,6 +12,7 @@ from vasset.domain.media import MediaInfo
 from vasset.domain.progress import ProgressFrame
 from vasset.domain.quota import Quota
 from vasset.domain.user import Role, SessionInfo, TokenPair, User
+from vasset.usecases.track_progress import describe_failure, retry_moment
 
 Item = TypeVar("Item")
 Shape = dict[str, Any]
@@ -90,18 +91,13 @@ def task_shape(task: Task, frame: ProgressFrame) -> Shape:
         "eta_seconds": frame.eta_seconds,
         "attempt": task.attempt,
         "seq": frame.seq,
+        "waiting_for": frame.waiting_for,
         "is_live": frame.is_live,
         "created_at": task.created_at,
         "updated_at": task.updated_at,
         "completed_at": task.completed_at,
-        "error": _error(task),
+        "error": describe_failure(task.failure, retry_moment(task)),
     }
-
-
-def _error(task: Task) -> Shape | None:
-    if task.failure is None:
-        return None
-    return {"reason": task.failure.reason, "message": task.failure.message, "retryable": task.failure.retryable}
 
 
 def frame_shape(frame: ProgressFrame) -> Shape:
@@ -118,6 +114,7 @@ def frame_shape(frame: ProgressFrame) -> Shape:
         "eta_seconds": frame.eta_seconds,
         "attempt": frame.attempt,
         "seq": frame.seq,
+        "waiting_for": frame.waiting_for,
         "is_live": frame.is_live,
         "timestamp": frame.timestamp,
         "error": frame.error,
@@ -145,6 +142,20 @@ def history_shape(entry: HistoryEntry, now: datetime) -> Shape:
         "completed_at": entry.completed_at,
         "expire_at": entry.expire_at,
         "has_file": has_file(entry, now),
+    }
+
+
+def file_shape(entry: HistoryEntry, now: datetime) -> Shape | None:
+    """The file of a completed download, None once it is gone."""
+    if not has_file(entry, now):
+        return None
+    return {
+        "name": entry.file_name,
+        "size_bytes": entry.file_size,
+        "hash": entry.file_hash,
+        "hash_algorithm": entry.hash_algorithm,
+        "expires_at": entry.expire_at,
+        "address": f"/api/v1/download/file?history_id={entry.id}",
     }
 
 

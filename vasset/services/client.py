@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import grpc
 
+from vasset.domain.errors import BreakerOpen, DependencyDown
+from vasset.domain.ports import Breaker
 from vasset.domain.user import Identity
 from vasset.services import context as call_context
 from vasset.services.errors import from_rpc
@@ -57,14 +59,26 @@ def open_channel(
     return grpc.aio.secure_channel(address, credentials, options=options)
 
 
+UNTOLD = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+"""Says nothing about how long the service takes to answer."""
+
+
 class Remote:
-    """Base of the clients: one method, :meth:`_call`."""
+    """Base of the clients: one method, :meth:`_call`.
+
+    With a ``breaker`` a service that mostly lets deadlines pass is left alone for a moment (REQUIREMENTS G): whoever calls it learns so at
+    once, as ``DependencyDown``, for which callers have their way out already. A refused connection is not counted: it costs nobody any
+    time, and a restart of two seconds would become an outage of thirty.
+    """
 
     service = "remote"
+    deadline_is_silence = True
+    """Whether a deadline that passed says something about the service itself."""
 
-    def __init__(self, token: str, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, token: str, *, timeout_seconds: float = 5.0, breaker: Breaker | None = None) -> None:
         self._token = token
         self._timeout_seconds = timeout_seconds
+        self._breaker = breaker
 
     async def _call(
         self,
@@ -75,11 +89,33 @@ class Remote:
         timeout_seconds: float | None = None,
     ) -> Response:
         """Raises the domain error the service raised, or ``DependencyDown``."""
+        self._refuse_while_open()
         try:
-            return await method(
+            answer = await method(
                 request,
                 timeout=call_context.remaining_seconds(timeout_seconds or self._timeout_seconds),
                 metadata=call_context.outgoing(self._token, identity),
             )
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._record(answered=not self.deadline_is_silence)
+            elif error.code() not in UNTOLD:
+                self._record(answered=True)
             raise from_rpc(error, self.service) from error
+        self._record(answered=True)
+        return answer
+
+    def _refuse_while_open(self) -> None:
+        if self._breaker is None:
+            return
+        try:
+            self._breaker.check(self.service)
+        except BreakerOpen as refusal:
+            raise DependencyDown(
+                f"The {self.service} service does not answer and is left alone for a moment; try again shortly.",
+                retry_after_seconds=refusal.retry_after_seconds,
+            ) from refusal
+
+    def _record(self, *, answered: bool) -> None:
+        if self._breaker is not None:
+            self._breaker.record(self.service, succeeded=answered)

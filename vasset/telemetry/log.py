@@ -33,6 +33,9 @@ _QUIET = (
 )
 
 
+LONGEST_CHILD_LINE = 2_048  # characters; longer ones are pages and tables, and each is searched for secrets
+
+
 def configure_logging(*, format: Format = "console", level: str = "info", stream: IO[str] | None = None) -> None:
     """Send everything to ``stream`` (standard error by default). Call once, at start; calling again replaces it."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -79,7 +82,7 @@ def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 
 def child_line(source: str, line: str) -> None:
     """Log what a child process wrote, at the severity its own prefix claims."""
-    text = line.rstrip()
+    text = line[:LONGEST_CHILD_LINE].rstrip()
     if not text:
         return
     lowered = text[:64].lower()

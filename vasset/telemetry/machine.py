@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import psutil
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+NAMES = ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent", "disk_free_bytes", "network_bandwidth")
 
 
 class Machine(Collector):
@@ -24,18 +27,15 @@ class Machine(Collector):
         yield GaugeMetricFamily(
             "memory_usage_percent", "Memory of the machine in use.", psutil.virtual_memory().percent
         )
-        disk = GaugeMetricFamily("disk_usage_percent", "The data folder's disk in use.")
-        try:
-            disk.add_metric([], psutil.disk_usage(str(self._data_dir)).percent)
-        except OSError:
-            pass
-        else:
-            yield disk
+        with contextlib.suppress(OSError):
+            disk = psutil.disk_usage(str(self._data_dir))
+            yield GaugeMetricFamily("disk_usage_percent", "The data folder's disk in use.", disk.percent)
+            yield GaugeMetricFamily("disk_free_bytes", "What the data folder's disk has room for.", disk.free)
         yield self._bandwidth()
 
     def describe(self) -> Iterator[Metric]:
         """Names only: registering must not measure anything."""
-        for name in ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent", "network_bandwidth"):
+        for name in NAMES:
             yield GaugeMetricFamily(name, "")
 
     def _bandwidth(self) -> Metric:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from vasset.domain.download import Mode, TaskStatus
+from vasset.domain.progress import WAITING_REASONS
 from vasset.telemetry.machine import Machine
 
 OUTCOMES = 500  # the success rate speaks about this many ended downloads of this process
@@ -45,6 +46,12 @@ class Metrics:
         self._tasks_by_status = Gauge(
             "download_tasks", "Unfinished downloads by status.", ["status"], registry=registry
         )
+        self._waiting = Gauge(
+            "downloads_waiting",
+            "Due downloads that do not start, by what they wait for.",
+            ["reason"],
+            registry=registry,
+        )
         self._quota = Gauge(
             "user_quota_usage", "Share of today's quota that is used, over the users who used any.", registry=registry
         )
@@ -67,11 +74,15 @@ class Metrics:
         )
 
     def watch_machine(self, machine: Machine) -> None:
-        """Report ``cpu_usage_percent``, ``memory_usage_percent``, ``disk_usage_percent`` and ``network_bandwidth``."""
+        """Report processor, memory, disk (in use and free) and network of the machine, by the names of ``telemetry/machine.py``."""
         self.registry.register(machine)
 
     def watch_active(self, count: Callable[[], int]) -> None:
         self._active.set_function(lambda: float(count()))
+
+    def watch_waiting(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        for reason in WAITING_REASONS:
+            self._waiting.labels(reason).set_function(lambda reason=reason: float(counts().get(reason, 0)))  # type: ignore[misc]
 
     def watch_pool(self, usage: Callable[[], Mapping[str, int]]) -> None:
         """``usage`` answers ``in_use``, ``idle`` and ``limit``."""

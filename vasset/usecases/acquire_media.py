@@ -7,9 +7,11 @@ engine's journals and the streams that are complete.
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,10 +28,12 @@ from vasset.domain.ports import (
     Transfer,
     TransferSnapshot,
 )
+from vasset.domain.progress import Waiting
 from vasset.telemetry import faultpoint
+from vasset.usecases.renew_addresses import Renewals, renewed
 
-MAX_URL_RENEWALS = 5
 MAX_LIVE_RENEWALS = 50
+LONGEST_AVAILABILITY_WAIT_SECONDS = 300.0  # an advertisement; what is further away is no promise
 LIVE = "live"
 MERGE_BEGINS_WITHIN_SECONDS = 0.3  # a child has been forked and ffmpeg writes by then
 MERGE_SPACE_FACTOR = 2  # the streams and the file made of them exist side by side for a moment
@@ -43,13 +47,14 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AcquiredMedia:
-    """The finished file, still in the workspace."""
+    """The finished file, still in the workspace; ``remarks`` as in ``ProcessedMedia``."""
 
     path: Path
     ext: str
     digest: tuple[str, str]
     title: str
     duration_seconds: float | None
+    remarks: tuple[str, ...] = ()
 
 
 class Acquisition:
@@ -68,7 +73,11 @@ class Acquisition:
         on_phase: Callable[[Phase], None],
         live_seconds: float = 14_400.0,
         on_live: Callable[[Extraction], Awaitable[None]] | None = None,
+        on_wait: Callable[[Waiting | None], None] = lambda waiting: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """``on_wait`` is told what is being waited for, and None when that is over."""
         self._extractor = extractor
         self._fetcher = fetcher
         self._storage = storage
@@ -82,8 +91,16 @@ class Acquisition:
         self._has_native = False
         self._live_seconds = live_seconds
         self._on_live = on_live
+        self._on_wait = on_wait
+        self._sleep = sleep
+        self._wall_clock = wall_clock
         self.is_recording = False
         self.title: str | None = None
+
+    @property
+    def has_native(self) -> bool:
+        """Whether a child fetches or records some of the streams."""
+        return self._has_native
 
     def snapshot(self) -> TransferSnapshot | None:
         """The sum over all streams; None before the first byte was asked for."""
@@ -101,10 +118,21 @@ class Acquisition:
 
     async def extract(self) -> Extraction:
         self._on_phase(Phase.PARSING)
-        async with self._extraction_gate.hold():
+        async with self._turn(self._extraction_gate, "other pages are being read first"):
             extraction = await self._extractor.extract(self._request)
         self.title = extraction.title
         return extraction
+
+    @asynccontextmanager
+    async def _turn(self, gate: Gate, message: str) -> AsyncIterator[None]:
+        """Hold the gate; until then the task says what it waits for."""
+        self._on_wait(Waiting("turn", message))
+        try:
+            async with gate.hold():
+                self._on_wait(None)
+                yield
+        finally:
+            self._on_wait(None)
 
     def finish(self) -> None:
         """End the recording of a live stream and make a file of what there is. Nothing else listens to it."""
@@ -114,7 +142,9 @@ class Acquisition:
         """Fetch, post-process and hash. Raises the ``TaskError`` of whichever step failed, ``DiskPressure`` or ``DiskFull``."""
         async with AsyncExitStack() as space:
             if self._storage is not None:
-                await space.enter_async_context(self._storage.reserve(expected_bytes(extraction)))
+                held = await asyncio.to_thread(_held_bytes, self._request.workspace)
+                more = max(0, expected_bytes(extraction) - held)
+                await space.enter_async_context(self._storage.reserve(more))
             self._on_phase(Phase.DOWNLOADING)
             try:
                 extraction, fetched = await self._fetch(extraction)
@@ -142,6 +172,7 @@ class Acquisition:
                 return await self._record(extraction), []
             finally:
                 self.is_recording = False
+        await self._until_available(extraction.streams)
         engine_streams = [stream for stream in extraction.streams if stream.kind != "native"]
         self._has_native = len(engine_streams) < len(extraction.streams)
         if not self._has_native:
@@ -165,16 +196,39 @@ class Acquisition:
         )
         self._transfer = transfer
         try:
-            for _ in range(MAX_URL_RENEWALS):
+            renewals = Renewals()
+            while True:
                 try:
                     return extraction, list(await transfer.result())
                 except UrlsExpired:
-                    async with self._extraction_gate.hold():
-                        extraction = await self._extractor.extract(self._request)
-                    transfer.refresh(_renewed(streams, extraction))
-            return extraction, list(await transfer.result())
+                    extraction = await self._renew(extraction, renewals.back_off(transfer.snapshot().downloaded_bytes))
+                    fresh = renewed(streams, extraction.streams)
+                    await self._until_available(fresh)
+                    transfer.refresh(fresh)
         finally:
             await transfer.cancel()
+
+    async def _renew(self, extraction: Extraction, back_off_seconds: float) -> Extraction:
+        """The same streams under new addresses, through the same exit."""
+        await self._waiting("the site refuses its own addresses; new ones are asked for in {} s", back_off_seconds)
+        async with self._extraction_gate.hold():
+            return await self._extractor.extract(replace(self._request, again=tuple(extraction.streams)))
+
+    async def _until_available(self, streams: Sequence[Stream]) -> None:
+        """Sites serve a video when its advertisement would be over; before that they answer 403, whoever asks."""
+        at = max((stream.available_at or 0.0 for stream in streams), default=0.0)
+        await self._waiting(
+            "the site makes us wait {} s", min(at - self._wall_clock(), LONGEST_AVAILABILITY_WAIT_SECONDS)
+        )
+
+    async def _waiting(self, words: str, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        self._on_wait(Waiting("site", words.format(math.ceil(seconds))))
+        try:
+            await self._sleep(seconds)
+        finally:
+            self._on_wait(None)
 
     async def _fetch_native(self, extraction: Extraction) -> None:
         await self._extractor.download_native(self._request, extraction, self._observe_native)
@@ -209,16 +263,15 @@ class Acquisition:
         if extraction.finished_ext is not None:  # only looked at: nobody waits for a merge of somebody else's
             processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
         else:
-            async with self._postprocess_gate.hold():
+            async with self._turn(self._postprocess_gate, "other downloads are being joined or converted first"):
                 self._on_phase(Phase.MERGING if len(extraction.streams) > 1 else Phase.POSTPROCESSING)
                 faultpoint.begin("K13", within_seconds=MERGE_BEGINS_WITHIN_SECONDS)
                 processed = await self._extractor.postprocess(self._request, extraction, self._on_phase)
         self._on_phase(Phase.FINALIZING)
         path = _inside(self._request.workspace, processed)
         digest = _unchanged_digest(path, before, fetched) or await self._fetcher.digest(path)
-        return AcquiredMedia(
-            path, processed.ext, digest, extraction.title, processed.duration_seconds or extraction.duration_seconds
-        )
+        duration = processed.duration_seconds or extraction.duration_seconds
+        return AcquiredMedia(path, processed.ext, digest, extraction.title, duration, tuple(processed.remarks))
 
 
 def expected_bytes(extraction: Extraction) -> int:
@@ -229,19 +282,14 @@ def expected_bytes(extraction: Extraction) -> int:
     return expected if extraction.finished_ext is not None else expected * MERGE_SPACE_FACTOR
 
 
+def _held_bytes(workspace: Path) -> int:
+    """What an earlier execution left: it is on the disk already."""
+    return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(workspace))
+
+
 def _all_native(extraction: Extraction) -> Extraction:
     """What the engine recognised and does not speak (SAMPLE-AES, a live playlist) is yt-dlp's own downloader's to fetch."""
     return replace(extraction, streams=[replace(stream, kind="native") for stream in extraction.streams])
-
-
-def _renewed(streams: list[Stream], extraction: Extraction) -> list[Stream]:
-    fresh: Mapping[str, Stream] = {stream.file_name: stream for stream in extraction.streams}
-    missing = [stream.file_name for stream in streams if stream.file_name not in fresh]
-    if missing:
-        raise TransferFailed(
-            "the site changed its formats while the download was running; it starts over", kind="formats_changed"
-        )
-    return [fresh[stream.file_name] for stream in streams]
 
 
 def _identity(path: Path) -> tuple[int, int, int]:

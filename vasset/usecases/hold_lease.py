@@ -42,14 +42,18 @@ class HoldLease:
         lease_seconds: float,
         heartbeat_seconds: float,
         on_finish: Callable[[], None] = lambda: None,
+        progress: Callable[[], tuple[int, int | None]] = lambda: (0, None),
     ) -> None:
-        """``on_finish`` is called at every heartbeat after the user asked a recording to end: the work itself goes on."""
+        """``progress`` is written down with every heartbeat, and once more when the work was stopped: bytes and how many there will be.
+
+        ``on_finish`` is called at every heartbeat after the user asked a recording to end: the work itself goes on."""
         self._store = store
         self._clock = clock
         self._lease = lease
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._on_finish = on_finish
+        self._progress = progress
         self._nudged = asyncio.Event()
         self._draining = False
 
@@ -76,6 +80,12 @@ class HoldLease:
         finally:
             await end_tasks([working, beating])
 
+    async def beat(self) -> Intent:
+        """One heartbeat. Bytes that are not known yet do not overwrite those of an earlier execution."""
+        downloaded, total = self._progress()
+        known = {"downloaded_bytes": downloaded, "total_bytes": total} if downloaded else {}
+        return await self._store.heartbeat(self._lease, lease_seconds=self._lease_seconds, **known)
+
     async def _until_stopped(self) -> Stop:
         held_until = self._clock.monotonic() + self._lease_seconds
         pause_seconds = self._heartbeat_seconds
@@ -85,7 +95,7 @@ class HoldLease:
                 return Stop.DRAIN
             asked_at = self._clock.monotonic()
             try:
-                intent = await self._store.heartbeat(self._lease, lease_seconds=self._lease_seconds)
+                intent = await self.beat()
             except LeaseLost:
                 return Stop.LOST
             except Unavailable:

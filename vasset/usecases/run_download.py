@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from vasset.domain.download import Intent, Lease, Phase, Task, TaskFailure, TaskStatus, site_of
+from vasset.domain.download import Intent, Lease, Phase, Task, TaskFailure, TaskStatus
 from vasset.domain.errors import (
     BreakerOpen,
+    DiskFull,
     DiskPressure,
-    ExtractionFailed,
     LeaseLost,
     NotFound,
-    TaskTimedOut,
-    TransferFailed,
+    StorageFailed,
+    TaskError,
     Unavailable,
     VAssetError,
 )
+from vasset.domain.faults import MAX_WAIT_SECONDS, Retry, kind_of
 from vasset.domain.history import PublishedFile
 from vasset.domain.media import Extraction
 from vasset.domain.ports import (
@@ -39,24 +40,25 @@ from vasset.domain.ports import (
     Storage,
     TaskStore,
 )
-from vasset.domain.progress import ProgressFrame
+from vasset.domain.progress import ProgressFrame, Waiting
 from vasset.domain.retry import RetryPolicy
 from vasset.telemetry import faultpoint
 from vasset.usecases.acquire_media import AcquiredMedia, Acquisition, Gate
+from vasset.usecases.bound_attempt import AttemptBound, TurnIsOver, bounded
 from vasset.usecases.hold_lease import HoldLease, Stop, uninterrupted
-from vasset.usecases.track_progress import ProgressTracker
+from vasset.usecases.site_key import site_of
+from vasset.usecases.track_progress import ProgressTracker, retry_moment
 
 Result = TypeVar("Result")
-UPSTREAM_EXTRACTION_FAULTS = frozenset({"rate_limited", "bot_check", "timeout", "server_error", "unreachable"})
-NO_FAULT_OF_AN_EXIT = "server_error"
-ORIGINS_OWN_ANSWER = frozenset({"http_status", "not_found", "limit_exceeded", "egress_denied", "invalid_request"})
+WRITTEN_BY_A_CHILD = frozenset({Phase.MERGING, Phase.POSTPROCESSING})
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadBounds:
     lease_seconds: float = 60.0
     heartbeat_seconds: float = 5.0
-    task_timeout_seconds: float = 1_800.0
+    task_timeout_seconds: float = 1_800.0  # of one attempt, without progress
+    task_turn_seconds: float = 21_600.0  # of one attempt, whatever its progress
     extraction_timeout_seconds: float = 60.0
     max_file_bytes: int = 64 * 2**30
     live_seconds: float = 14_400.0
@@ -79,6 +81,7 @@ class DownloadParts:
     report_unexpected: Callable[[str, BaseException], None]
     proxies: ProxyPool | None = None
     breaker: Breaker | None = None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,11 @@ class RunDownload:
             lease_seconds=parts.bounds.lease_seconds,
             heartbeat_seconds=parts.bounds.heartbeat_seconds,
             on_finish=self._finish_recording,
+            progress=self._progress,
         )
-        self._bound: asyncio.Timeout | None = None
+        self._bound: AttemptBound | None = None
+        self._working: asyncio.Task[object] | None = None
+        self._is_out_of_room = False
 
     @property
     def seconds(self) -> float:
@@ -121,10 +127,33 @@ class RunDownload:
     def drain(self) -> None:
         self._keeper.drain()
 
-    def tick(self) -> ProgressFrame | None:
-        """The next progress frame, None when nothing changed."""
+    @property
+    def is_written_by_a_child(self) -> bool:
+        """Whether ffmpeg or yt-dlp writes now, whom no sink of ours holds back."""
+        acquisition = self._acquisition
+        return self._tracker.phase in WRITTEN_BY_A_CHILD or (acquisition is not None and acquisition.has_native)
+
+    def run_out_of_room(self) -> bool:
+        """Fail with ``DiskFull`` now; whether there was anything to stop."""
+        if self._working is None or self._working.done() or self._is_out_of_room:
+            return False
+        self._is_out_of_room = True
+        return self._working.cancel()
+
+    def _progress(self) -> tuple[int, int | None]:
+        self._observe()
+        return self._tracker.downloaded_bytes, self._tracker.total_bytes
+
+    def _observe(self) -> None:
         if self._acquisition is not None and (snapshot := self._acquisition.snapshot()) is not None:
             self._tracker.observe(snapshot)
+
+    def _wait_for(self, waiting: Waiting | None) -> None:
+        self._tracker.waiting = waiting
+
+    def tick(self) -> ProgressFrame | None:
+        """The next progress frame, None when nothing changed."""
+        self._observe()
         return self._tracker.tick(self._parts.clock.now().timestamp())
 
     async def run(self) -> Ended:
@@ -133,8 +162,15 @@ class RunDownload:
             outcome = await self._keeper.run(self._bounded())
         except LeaseLost:
             return Ended(None)
+        except TurnIsOver:
+            return await self._settle(self._give_back)
         except DiskPressure:
             return await self._settle(self._give_back, disk_pressure=True)
+        except DiskFull as error:
+            # Before any row is written: the database may be on this very disk, and everybody else waits for the room.
+            with contextlib.suppress(StorageFailed, OSError):
+                await self._parts.storage.discard_workspace(self.task.id, fence=self.lease.fence)
+            return await self._settle(partial(self._fail, error), disk_pressure=True)
         except VAssetError as error:
             return await self._settle(partial(self._fail, error))
         except Exception as error:
@@ -148,15 +184,21 @@ class RunDownload:
     # --- the work ---
 
     async def _bounded(self) -> Task:
+        bounds, now = self._parts.bounds, asyncio.get_running_loop().time()
+        self._bound = AttemptBound(bounds.task_timeout_seconds, bounds.task_turn_seconds, now)
+        self._working = asyncio.current_task()
         try:
-            async with asyncio.timeout(self._parts.bounds.task_timeout_seconds) as bound:
-                self._bound = bound
-                return await self._work()
-        except TimeoutError as error:
-            if not bound.expired():
+            return await bounded(self._work(), self._bound, look=self._so_far)
+        except asyncio.CancelledError:
+            if not self._is_out_of_room:
                 raise
-            minutes = self._parts.bounds.task_timeout_seconds / 60
-            raise TaskTimedOut(f"the download took longer than {minutes:g} minutes and was stopped") from error
+            if self._working is not None:
+                self._working.uncancel()
+            raise DiskFull("the disk is full: the file could not be made; delete files and retry") from None
+
+    def _so_far(self) -> tuple[int, str]:
+        snapshot = self._acquisition.snapshot() if self._acquisition is not None else None
+        return snapshot.downloaded_bytes if snapshot is not None else 0, self._tracker.phase
 
     async def _work(self) -> Task:
         parts = self._parts
@@ -199,9 +241,11 @@ class RunDownload:
             on_phase=self._tracker.enter,
             live_seconds=parts.bounds.live_seconds,
             on_live=self._enter_recording,
+            on_wait=self._wait_for,
+            sleep=parts.sleep,
         )
         extraction = await self._acquisition.extract()
-        self._tracker.title = extraction.title
+        self._tracker.title = self.task.title or extraction.title
         self._tracker.estimated_bytes = extraction.estimated_bytes
         await self._note(extraction)
         return await self._acquisition.complete(extraction)
@@ -210,7 +254,7 @@ class RunDownload:
         await self._persist(
             lambda: self._parts.store.record_extraction(
                 self.lease,
-                title=extraction.title,
+                title=self.task.title or extraction.title,
                 duration_seconds=extraction.duration_seconds,
                 extractor_version=extraction.extractor_version,
                 total_bytes=extraction.estimated_bytes,
@@ -222,8 +266,8 @@ class RunDownload:
         """A recording has a bound of its own, at which it becomes a file; the task's is for everything after it."""
         self._tracker.is_live = True
         await self._note(extraction)
-        if self._bound is not None and (when := self._bound.when()) is not None:
-            self._bound.reschedule(when + self._parts.bounds.live_seconds)
+        if self._bound is not None:
+            self._bound.allow(asyncio.get_running_loop().time(), self._parts.bounds.live_seconds)
 
     def _finish_recording(self) -> None:
         if self._acquisition is not None:
@@ -231,7 +275,7 @@ class RunDownload:
 
     async def _publish(self, media: AcquiredMedia) -> Task:
         file = await self._parts.storage.publish(
-            media.path, self.lease, title=media.title, ext=media.ext, digest=media.digest
+            media.path, self.lease, title=self.task.title or media.title, ext=media.ext, digest=media.digest
         )
         faultpoint.reach("K10")
         return await self._record(file, media.duration_seconds)
@@ -256,15 +300,11 @@ class RunDownload:
 
     async def _report(self, proxy: ProxyLease | None, key: str, error: BaseException | None) -> None:
         """Tell breaker and pool; a user's mistake or our own disk is nobody's fault there."""
-        upstream = (
-            error is None
-            or (isinstance(error, TransferFailed) and error.kind not in ORIGINS_OWN_ANSWER)
-            or (isinstance(error, ExtractionFailed) and error.kind in UPSTREAM_EXTRACTION_FAULTS)
-        )
-        if upstream and self._parts.breaker is not None:
+        kind = kind_of(error) if isinstance(error, TaskError) else None
+        if self._parts.breaker is not None and (error is None or (kind is not None and kind.is_trouble)):
             self._parts.breaker.record(key, succeeded=error is None)
         if proxy is not None and self._parts.proxies is not None:
-            blamed = upstream and error is not None and getattr(error, "kind", None) != NO_FAULT_OF_AN_EXIT
+            blamed = kind is not None and kind.blames_exit
             await uninterrupted(self._parts.proxies.report(proxy, self.site, succeeded=error is None, blamed=blamed))
 
     # --- the end ---
@@ -282,14 +322,18 @@ class RunDownload:
         return await self._parts.store.get(self.task.id, user_id=None)
 
     async def _fail(self, error: VAssetError) -> Task:
-        delay = self._parts.retry.delay_seconds(max(1, self.task.attempt)) if error.retryable else None
+        kind, attempt = kind_of(error), max(1, self.task.attempt)
+        retried = error.retryable or (kind.retry is Retry.ELSEWHERE and self._parts.proxies is not None)
+        delay = self._parts.retry.delay_seconds(attempt) if retried else None
         if delay is not None:
-            delay = max(delay, min(error.retry_after_seconds or 0.0, 3_600.0))
-        failure = TaskFailure(error.reason, error.message, error.retryable)
+            delay = max(delay, min(error.retry_after_seconds or 0.0, MAX_WAIT_SECONDS), kind.wait_before(attempt))
+        failure = TaskFailure(error.reason, error.message, error.retryable, kind.name)
         return await self._parts.store.fail(self.lease, failure, retry_in_seconds=delay)
 
     async def _settle(self, write: Callable[[], Awaitable[Task]], *, disk_pressure: bool = False) -> Ended:
         try:
+            with contextlib.suppress(Unavailable):  # the numbers are for people; the ending is written below
+                await uninterrupted(self._keeper.beat())
             task = await uninterrupted(self._persist(write))
         except (LeaseLost, NotFound, Unavailable):
             return Ended(None, disk_pressure)  # somebody else owns it, or the reaper will
@@ -306,7 +350,7 @@ class RunDownload:
             TaskStatus.PAUSED: Phase.PAUSED,
         }.get(task.status, Phase.QUEUED)
         now = self._parts.clock.now().timestamp()
-        frame = self._tracker.ending(now, phase, task.failure, size_bytes=task.total_bytes)
+        frame = self._tracker.ending(now, phase, task.failure, size_bytes=task.total_bytes, retry_at=retry_moment(task))
         with contextlib.suppress(Unavailable):  # watchers find the ending in SQL
             await self._parts.bus.publish([frame])
         if task.status.is_terminal:

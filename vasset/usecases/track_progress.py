@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from vasset.domain.download import Phase, Task, TaskFailure, TaskStatus
+from vasset.domain.faults import kind_named
 from vasset.domain.ports import TransferSnapshot
-from vasset.domain.progress import SEQ_PER_FENCE, ProgressFrame
+from vasset.domain.progress import SEQ_PER_FENCE, ProgressFrame, Waiting
 
 _PHASES = {
     TaskStatus.QUEUED: Phase.QUEUED,
@@ -18,17 +20,42 @@ _PHASES = {
 }
 ALMOST_DONE_PERCENT = 99.9  # 100 is said once, by the completed frame: a merge may still fail
 # A fence's frames end with what the row says after it: waiting again, or ended. Both are above every tick of that execution, and the same
-# whether the row or the bus tells.
+# whether the row or the bus tells. Between the two are the frames that say what is being waited for.
 LAST_OF_FENCE = SEQ_PER_FENCE - 1
-WAITING_OF_FENCE = SEQ_PER_FENCE - 2
-LAST_TICK_OF_FENCE = SEQ_PER_FENCE - 3
+WAITING_OF_FENCE = SEQ_PER_FENCE - 100_000
+LAST_TICK_OF_FENCE = WAITING_OF_FENCE - 1
 
 
-def describe_failure(failure: TaskFailure | None) -> dict[str, object] | None:
-    """The ``error`` object of frames and of the API."""
+def describe_failure(failure: TaskFailure | None, retry_at: datetime | None = None) -> dict[str, object] | None:
+    """The ``error`` object of frames and of the API. ``retry_at`` is when it is tried again by itself, if it is."""
     if failure is None:
         return None
-    return {"reason": failure.reason, "message": failure.message, "retryable": failure.retryable}
+    kind = kind_named(failure.kind, failure.reason)
+    return {
+        "reason": failure.reason,
+        "kind": kind.name,
+        "fault": kind.fault.value,
+        "message": failure.message,
+        "action": kind.action,
+        "retryable": failure.retryable,
+        "retry_at": None if retry_at is None else retry_at.isoformat(),
+    }
+
+
+def retry_moment(task: Task) -> datetime | None:
+    return task.not_before if task.status is TaskStatus.RETRY else None
+
+
+def describe_waiting(waiting: Waiting | None) -> dict[str, str] | None:
+    """The ``waiting_for`` object of frames and of the API."""
+    return None if waiting is None else {"reason": waiting.reason, "message": waiting.message}
+
+
+def waiting_frame(task: Task, waiting: Waiting, now: float) -> ProgressFrame:
+    """What a task that nobody runs waits for. Newer ones are above older ones, and all of them below whatever comes next."""
+    seconds = min(max(0, int(now - task.updated_at.timestamp())), LAST_OF_FENCE - WAITING_OF_FENCE - 2)
+    frame = frame_of(task)
+    return replace(frame, seq=frame.seq + 1 + seconds, timestamp=now, waiting_for=describe_waiting(waiting))
 
 
 def frame_of(task: Task) -> ProgressFrame:
@@ -55,7 +82,7 @@ def frame_of(task: Task) -> ProgressFrame:
         attempt=max(1, task.attempt),
         history_id=task.history_id,
         title=task.title,
-        error=describe_failure(task.failure),
+        error=describe_failure(task.failure, retry_moment(task)),
         is_live=task.is_live,
     )
 
@@ -76,6 +103,7 @@ class ProgressTracker:
     title: str | None = None
     estimated_bytes: int | None = None
     is_live: bool = False
+    waiting: Waiting | None = None
     _downloaded: int = 0
     _total: int | None = None
     _total_is_estimate: bool = False
@@ -83,6 +111,12 @@ class ProgressTracker:
     _percent: float | None = None
     _next: int = 1
     _reported: ProgressFrame | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Go on where the last execution was: also after a restart, and when it has to fetch bytes again, nothing goes back."""
+        if self.task.downloaded_bytes:
+            known = frame_of(self.task)
+            self._downloaded, self._total, self._percent = known.downloaded_bytes, known.total_bytes, known.percent
 
     def enter(self, phase: Phase) -> None:
         """Move to another phase; a speed is only shown while bytes flow."""
@@ -112,21 +146,32 @@ class ProgressTracker:
         return frame
 
     def ending(
-        self, now: float, phase: Phase, failure: TaskFailure | None = None, *, size_bytes: int | None = None
+        self,
+        now: float,
+        phase: Phase,
+        failure: TaskFailure | None = None,
+        *,
+        size_bytes: int | None = None,
+        retry_at: datetime | None = None,
     ) -> ProgressFrame:
         """The last frame of this execution, whatever was reported before; ``size_bytes`` is the finished file's."""
         self.enter(phase)
+        self.waiting = None
         if phase is Phase.COMPLETED:
             self._percent = 100.0
             self._total = self._downloaded = self._downloaded if size_bytes is None else size_bytes
             self._total_is_estimate = False
         frame = self._frame(now)
         place = LAST_OF_FENCE if frame.is_terminal else WAITING_OF_FENCE
-        return replace(frame, seq=self.fence * SEQ_PER_FENCE + place, error=describe_failure(failure))
+        return replace(frame, seq=self.fence * SEQ_PER_FENCE + place, error=describe_failure(failure, retry_at))
 
     @property
     def downloaded_bytes(self) -> int:
         return self._downloaded
+
+    @property
+    def total_bytes(self) -> int | None:
+        return self._total
 
     def _frame(self, now: float) -> ProgressFrame:
         remaining = self._total - self._downloaded if self._total is not None else None
@@ -146,5 +191,6 @@ class ProgressTracker:
             attempt=max(1, self.task.attempt),
             history_id=self.task.history_id,
             title=self.title or self.task.title,
+            waiting_for=describe_waiting(self.waiting),
             is_live=self.is_live,
         )

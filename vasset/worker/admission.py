@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 
 from vasset.domain.ports import Clock, Storage
+from vasset.domain.progress import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +24,31 @@ class Admission:
         self._bounds = bounds
         self._cores = psutil.cpu_count() or 1
         self._checked_at = float("-inf")
-        self._obstacle: str | None = None
+        self._obstacle: Waiting | None = None
 
-    def obstacle(self) -> str | None:
-        """Why no new download may start now, in words for the log and for ``/readyz``; None when one may."""
+    def obstacle(self) -> Waiting | None:
+        """Why no new download may start now, in words for tasks, the log and ``/readyz``; None when one may."""
         now = self._clock.monotonic()
         if now - self._checked_at >= 1.0:
             self._checked_at = now
             self._obstacle = self._look()
         return self._obstacle
 
-    def _look(self) -> str | None:
-        used_percent = 100.0 * self._storage.usage().used_fraction
-        if used_percent >= self._bounds.disk_alert_percent:
-            return f"the disk is {used_percent:.0f} % full; downloads start again below {self._bounds.disk_alert_percent:g} %"
+    def _look(self) -> Waiting | None:
+        disk = self._storage.usage()
+        if disk.is_short:
+            free, floor = disk.free_bytes >> 20, disk.floor_bytes >> 20
+            return Waiting("disk", f"the disk is full: {free} MiB are free, and {floor} MiB are kept free")
+        if disk.is_over(self._bounds.disk_alert_percent):
+            used_percent = 100.0 * disk.used_fraction
+            alert = self._bounds.disk_alert_percent
+            return Waiting("disk", f"the disk is {used_percent:.0f} % full; downloads start again below {alert:g} %")
         available_mib = psutil.virtual_memory().available >> 20
         if available_mib < self._bounds.min_available_memory_mib:
-            return (
-                f"only {available_mib} MiB of memory are available; {self._bounds.min_available_memory_mib} are needed"
-            )
+            needed = self._bounds.min_available_memory_mib
+            return Waiting("memory", f"only {available_mib} MiB of memory are available; {needed} are needed")
         load = psutil.getloadavg()[0] / self._cores
         if load > self._bounds.max_load_per_core:
-            return f"the load is {load:.1f} per core; downloads start again below {self._bounds.max_load_per_core:g}"
+            most = self._bounds.max_load_per_core
+            return Waiting("load", f"the load is {load:.1f} per core; downloads start again below {most:g}")
         return None

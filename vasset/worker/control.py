@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from vasset.domain.ports import Breaker, WorkerState
-from vasset.worker.admission import Admission
 from vasset.worker.pool import Pool
 
 
@@ -13,14 +12,12 @@ class Control:
     def __init__(
         self,
         pool: Pool,
-        admission: Admission,
         *,
         extractor_version: Callable[[], str],
         begin_drain: Callable[[], None],
         breaker: Breaker | None = None,
     ) -> None:
         self._pool = pool
-        self._admission = admission
         self._extractor_version = extractor_version
         self._begin_drain = begin_drain
         self._breaker = breaker
@@ -32,7 +29,7 @@ class Control:
             slots=self._pool.slots.size,
             draining=self._pool.is_draining,
             task_ids=[run.task.id for run in self._pool.runs()],
-            waiting_for=self._admission.obstacle(),
+            waiting_for=None if (obstacle := self._pool.obstacle()) is None else obstacle.message,
             breakers=breakers,
             extractor_version=self._extractor_version(),
         )

@@ -1,4 +1,4 @@
-"""Mends and cleans on a schedule: lost leases, expired quick files, folders nobody owns, a disk that is too full.
+"""Mends and cleans on a schedule: lost leases, expired quick files, folders nobody owns, a disk that is too full, rows kept for long enough.
 
 Every deletion is proven by a row first; while SQL does not answer nothing is deleted. Archive files are never candidates.
 """
@@ -13,11 +13,12 @@ from typing import Protocol
 
 from vasset.domain.download import TaskStatus
 from vasset.domain.errors import NotFound, StorageFailed, Unavailable
-from vasset.domain.ports import Clock, FileStore, Storage, TaskStore
+from vasset.domain.ports import Clock, FileStore, Retention, Storage, TaskStore
 from vasset.telemetry import faultpoint
 
 EXPIRED_BATCH = 200
 FOLDER_BATCH = 200
+ROW_BATCH = 500
 CLOCK_JUMP_SECONDS = 3_600.0
 
 
@@ -35,6 +36,7 @@ class Cleaned:
     kept: int = 0
     expired: int = 0
     folders: int = 0
+    rows: int = 0
     relieved: bool = False
 
 
@@ -53,6 +55,7 @@ class Janitor:
         files: FileStore,
         storage: Storage,
         folders: TaskFolders,
+        retention: Retention,
         clock: Clock,
         *,
         times: JanitorTimes,
@@ -65,6 +68,7 @@ class Janitor:
         self._files = files
         self._storage = storage
         self._folders = folders
+        self._retention = retention
         self._clock = clock
         self._times = times
         self._clean_percent = clean_percent
@@ -101,11 +105,12 @@ class Janitor:
         if self._clock_jumped():
             return cleaned
         cleaned.kept = await self._archive_kept()
-        if self._relieve is not None and 100.0 * self._storage.usage().used_fraction >= self._clean_percent:
+        if self._relieve is not None and self._storage.usage().is_over(self._clean_percent):
             await self._relieve()
             cleaned.relieved = True
         cleaned.expired = await self._remove_expired()
         cleaned.folders = await self._remove_abandoned_folders()
+        cleaned.rows = await self._retention.forget(limit=ROW_BATCH)
         return cleaned
 
     async def _archive_kept(self) -> int:

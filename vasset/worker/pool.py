@@ -9,12 +9,15 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from vasset.domain.download import Lease
+from vasset.domain.download import Lease, Task
 from vasset.domain.errors import Unavailable
 from vasset.domain.ports import TaskStore
+from vasset.domain.progress import Waiting
 from vasset.usecases.end_tasks import end_tasks
 from vasset.usecases.run_download import Ended, RunDownload
+from vasset.usecases.site_key import site_of
 from vasset.worker.admission import Admission
+from vasset.worker.diary import told
 from vasset.worker.slots import Slots
 
 DISK_PAUSE_SECONDS = 5.0
@@ -95,7 +98,7 @@ class Pool:
         await self._slots.acquire()
         lease = None
         try:
-            if not self.is_draining and self._obstacle() is None:
+            if not self.is_draining and self.obstacle() is None:
                 lease = await self._claim()
         except Unavailable:
             return False  # the poll goes on asking
@@ -118,6 +121,12 @@ class Pool:
             if not claimed:
                 await self._wait(unavailable_pause)
 
+    def stop_one_for_room(self) -> None:
+        """Fail the youngest execution whose child writes to a disk that is too full; the engine's own stop by themselves."""
+        for run, _ in reversed(self._runs.values()):
+            if run.is_written_by_a_child and run.run_out_of_room():
+                return
+
     def stop_claiming(self) -> None:
         """For good: the beginning of :meth:`drain`."""
         self._draining.set()
@@ -135,7 +144,7 @@ class Pool:
 
     async def _fill(self) -> bool:
         """Claim while slots are free; True when it stopped for another reason than an empty queue."""
-        while not self.is_draining and self._obstacle() is None and self._slots.free:
+        while not self.is_draining and self.obstacle() is None and self._slots.free:
             await self._slots.acquire()
             lease = None
             try:
@@ -150,10 +159,30 @@ class Pool:
                 self._foreseen.popitem(last=False)
         return False
 
-    def _obstacle(self) -> str | None:
+    def obstacle(self) -> Waiting | None:
+        """Why nothing new starts here, whoever's it is."""
         if asyncio.get_running_loop().time() < self._paused_until:
-            return "waiting for space on the disk"
+            return Waiting("disk", "the disk has too little space beside the downloads that are running")
         return self._admission.obstacle()
+
+    def waits_for(self, task: Task) -> Waiting | None:
+        """Why this task, which is due, does not start here."""
+        if (obstacle := self.obstacle()) is not None:
+            return obstacle
+        if not self._slots.free:
+            return Waiting("slots", f"all {self._slots.size} places for downloads are taken")
+        if (site := site_of(task.url)) in self._full_sites():
+            return Waiting("site", f"{self._tasks_per_site} downloads from {site} are running already")
+        if sum(run.task.user_id == task.user_id for run in self.runs()) >= self._tasks_per_user:
+            return Waiting("user", f"{self._tasks_per_user} of your downloads are running already")
+        return None
+
+    @property
+    def may_be_waited_for(self) -> bool:
+        """Whether anything here could keep a due task from starting: cheap, and usually no."""
+        if self.obstacle() is not None or not self._slots.free or self._full_sites():
+            return True
+        return any(count >= self._tasks_per_user for count in Counter(run.task.user_id for run in self.runs()).values())
 
     async def _claim(self) -> Lease | None:
         async with self._claiming:
@@ -178,7 +207,7 @@ class Pool:
         try:
             if self.is_draining:
                 run.drain()
-            ended = await run.run()
+            ended = await told(run)
         finally:
             if ended.disk_pressure:
                 self._paused_until = asyncio.get_running_loop().time() + DISK_PAUSE_SECONDS

@@ -4,7 +4,7 @@ import { queuedRow } from "../src/media/queued";
 
 const row = (change: Partial<Row> = {}): Row => ({
   task_id: "a", history_id: 1, title: "Film", phase: "downloading", percent: 10, downloaded_bytes: 10, total_bytes: 100,
-  total_is_estimate: false, speed_bytes_per_second: 5, eta_seconds: 18, attempt: 1, is_live: false, seq: 1_000_001, error: null, ...change,
+  total_is_estimate: false, speed_bytes_per_second: 5, eta_seconds: 18, attempt: 1, waiting_for: null, is_live: false, seq: 1_000_001, error: null, ...change,
 });
 const board = (...rows: Row[]) => rows.reduce((known, one) => started(known, one), EMPTY_BOARD);
 

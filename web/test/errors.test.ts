@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { details, errorWords, knownReasons } from "../src/words/errors";
+import { phaseWords } from "../src/words/phases";
 
 describe("errors in words", () => {
   it("has words for every reason the domain can give", () => {
@@ -21,6 +22,26 @@ describe("errors in words", () => {
   it("names the wait the server asked for", () => {
     expect(errorWords({ reason: "overloaded", retryAfterSeconds: 7 }).next).toBe("Try again in 7 s.");
     expect(errorWords({ reason: "quota_exceeded", retryAfterSeconds: 7 }).next).toMatch(/midnight/);
+  });
+
+  it("takes title and next step from the kind, as the server words it", () => {
+    const drm = { reason: "extraction_failed", kind: "drm", message: "The video is protected by DRM and cannot be downloaded.", action: "Nothing can be done about it." };
+    expect(errorWords(drm)).toEqual({ title: "The video is protected by DRM and cannot be downloaded", next: "Nothing can be done about it.", showMessage: false });
+    const limited = { ...drm, kind: "rate_limited", message: "The site says that too many requests came from here; try again later.", action: "Wait." };
+    expect(errorWords(limited)).toMatchObject({ title: "The site says that too many requests came from here", next: "Wait." });
+  });
+
+  it("has words of its own where the kind says no more than the reason", () => {
+    const full = { reason: "disk_full", kind: "disk_full", message: "No space left.", action: "Delete something." };
+    expect(errorWords(full).title).toBe("The server's disk is full");
+    expect(errorWords({ ...full, reason: "extraction_failed", kind: "other" }).next).toMatch(/private window/);
+  });
+
+  it("says at what time it is tried again", () => {
+    const now = Date.parse("2026-03-04T12:00:00Z");
+    expect(phaseWords("queued", "retry", false, "2026-03-04T12:05:00Z", now)).toMatch(/^Will try again at /);
+    expect(phaseWords("queued", undefined, false, "2026-03-04T12:00:02Z", now)).toBe("Will try again in a moment");
+    expect(phaseWords("queued", "queued")).toBe("Waiting for its turn");
   });
 
   it("copies particulars without the query of a link", () => {

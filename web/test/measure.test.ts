@@ -3,7 +3,7 @@ import { backoffMs } from "../src/live/backoff";
 import { browserName } from "../src/words/browser";
 import { expiryWords } from "../src/words/expiry";
 import { ago, clock, percent, size, span } from "../src/words/measure";
-import { phaseWords, progressLine } from "../src/words/phases";
+import { phaseWords, progressLine, waitingWords } from "../src/words/phases";
 
 const NOW = Date.parse("2026-03-03T12:00:00Z");
 
@@ -35,6 +35,12 @@ describe("the line under a bar", () => {
   it("shows no speed while it converts", () =>
     expect(progressLine({ ...quiet, phase: "postprocessing", percent: 99, speed_bytes_per_second: 10 })).toBe("99 %"));
   it("announces a retry as such", () => expect(phaseWords("queued", "retry")).toBe("Will try again in a moment"));
+  it("says what a download waits for as long as it waits", () => {
+    const waiting_for = { message: "the disk is 97 % full" };
+    expect(waitingWords({ phase: "queued", waiting_for })).toBe("Waiting: the disk is 97 % full");
+    expect(waitingWords({ phase: "paused", waiting_for })).toBeNull();
+    expect(waitingWords({ phase: "queued", waiting_for: null })).toBeNull();
+  });
 });
 
 describe("what becomes of a file", () => {

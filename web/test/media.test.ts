@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Format } from "../src/api/types";
 import { formatLabel, formatsFor, isAudio } from "../src/media/choice";
-import { linkIn, takeSharedLink } from "../src/media/link";
+import { linksIn, listOf, takeSharedLink } from "../src/media/link";
 import { known } from "../src/media/queued";
 
 describe("the link in what people paste", () => {
@@ -19,7 +19,34 @@ describe("the link in what people paste", () => {
     ["file:///etc/passwd", null],
     ["just words", null],
     ["", null],
-  ])("%j", (text, link) => expect(linkIn(text)).toBe(link));
+    ["schau »https://example.com/v« an", "https://example.com/v"],
+    ["“https://example.com/v”", "https://example.com/v"],
+    ["„https://example.com/v“", "https://example.com/v"],
+    ["https://example.com/v… more", "https://example.com/v"],
+    ["it’s ‘https://example.com/v’", "https://example.com/v"],
+    ["*https://example.com/v*", "https://example.com/v"],
+    ["https://b23.example/AbC看视频", "https://b23.example/AbC"],
+    ["https://youtu.example/a-b_この動画", "https://youtu.example/a-b_"],
+    ["https://site.example/watch?v=abc보세요", "https://site.example/watch?v=abc"],
+    ["复制打开https://v.example/iRNBho6u/，看看", "https://v.example/iRNBho6u/"],
+    ["https://zh.wiki.example/wiki/电影?q=电影", "https://zh.wiki.example/wiki/电影?q=电影"],
+    ["https://例え.example/v", "https://例え.example/v"],
+    ["https://archive.example/web/2020/https://example.com/v", "https://archive.example/web/2020/https://example.com/v"],
+  ])("%j", (text, link) => expect(linksIn(text)).toEqual(link === null ? [] : [link]));
+
+  it("drops none of several, and counts none twice", () => {
+    const lines = "https://a.example/1\nhttps://b.example/2, https://a.example/1\t(https://c.example/3)\nand words";
+    const links = ["https://a.example/1", "https://b.example/2", "https://c.example/3"];
+    expect(linksIn(lines)).toEqual(links);
+    expect(linksIn(links.join(" "))).toEqual(links);
+    expect(listOf(links)).toMatchObject({ kind: "playlist", title: "3 links", entry_count: 3 });
+    expect(listOf(links).entries.map((entry) => entry.url)).toEqual(links);
+  });
+
+  it.each(["https://a/".repeat(20_000), "a.".repeat(50_000), `https://a.example/${"a看".repeat(50_000)}`, `https://a/${")".repeat(100_000)}`])(
+    "finds its way through %.12s… of any length",
+    (text) => expect(linksIn(text).length).toBeLessThan(2),
+  );
 
   it("takes a shared link from the address bar once", () => {
     const seen: string[] = [];
@@ -27,6 +54,9 @@ describe("the link in what people paste", () => {
     const place = (search: string) => ({ search, pathname: "/" }) as Location;
     expect(takeSharedLink(place("?title=Film&text=see+https%3A%2F%2Fexample.com%2Fv"), past)).toBe("https://example.com/v");
     expect(seen).toEqual(["/"]);
+    const several = "?text=https%3A%2F%2Fa.example%2F1%0Ahttps%3A%2F%2Fb.example%2F2";
+    expect(takeSharedLink(place(several), past)).toBe("https://a.example/1 https://b.example/2");
+    seen.pop();
     expect(takeSharedLink(place(""), past)).toBeNull();
     expect(seen).toEqual(["/"]);
   });

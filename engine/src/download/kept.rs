@@ -2,17 +2,20 @@
 
 use crate::error::Result;
 use crate::hash::{GROUP_BYTES, GroupHasher, Proof, ProofKind};
-use crate::journal::{Identity, Journal, Recovered};
+use crate::journal::{Begun, Identity, Journal, Recovered};
 use crate::net::hot::{HOT_BYTES, HotBuffer};
 use crate::plan::{group_bytes, group_count};
 use crate::probe::Version;
 use crate::sink::PartFile;
+use crate::transfer::Piece;
 
 /// Bytes of an earlier attempt that are still believed.
 pub(super) struct Kept {
     pub(super) journal: Journal,
     pub(super) identity: Identity,
     pub(super) proofs: Vec<Option<Proof>>,
+    /// Groups that were being fetched when it was stopped.
+    pub(super) begun: Vec<Piece>,
 }
 
 impl Kept {
@@ -28,7 +31,9 @@ impl Kept {
             return Ok(None);
         };
         let proofs = confirm(part, &recovered)?;
-        Ok(Some(Self { journal, identity: recovered.identity, proofs }))
+        let begun = recovered.begun.iter();
+        let begun = begun.filter_map(|begun| take_up(part, &recovered.identity, begun)).collect();
+        Ok(Some(Self { journal, identity: recovered.identity, proofs, begun }))
     }
 
     pub(super) fn version(&self) -> Version {
@@ -41,16 +46,19 @@ impl Kept {
         let is_missing = |group: &u32| self.proofs.get(*group as usize).is_none_or(Option::is_none);
         let first = (0..groups).find(is_missing)?;
         let end = (first..groups).find(|group| !is_missing(group)).unwrap_or(groups);
-        let start = group_bytes(first, self.identity.total).start;
+        let begun = self.begun.iter().find(|piece| piece.group == first).map(|piece| piece.position);
+        let start = begun.unwrap_or(group_bytes(first, self.identity.total).start);
         Some(start..group_bytes(end - 1, self.identity.total).end)
     }
 
     pub(super) fn bytes(&self) -> u64 {
         let present = self.proofs.iter().enumerate().filter(|(_, proof)| proof.is_some());
-        present
+        let complete: u64 = present
             .map(|(group, _)| group_bytes(group as u32, self.identity.total))
             .map(|bytes| bytes.end - bytes.start)
-            .sum()
+            .sum();
+        let begun = self.begun.iter().map(|piece| piece.position - group_bytes(piece.group, self.identity.total).start);
+        complete + begun.sum::<u64>()
     }
 }
 
@@ -71,6 +79,20 @@ fn confirm(part: &PartFile, recovered: &Recovered) -> Result<Vec<Option<Proof>>>
         }
     }
     Ok(proofs)
+}
+
+/// The hash state of a group's beginning, from the file; `None` when its bytes are not those that were written.
+fn take_up(part: &PartFile, identity: &Identity, begun: &Begun) -> Option<Piece> {
+    let whole = group_bytes(begun.group, identity.total);
+    let mut bytes = vec![0; begun.length as usize];
+    part.read_at(&mut bytes, whole.start).ok()?;
+    if *blake3::hash(&bytes).as_bytes() != begun.digest {
+        return None;
+    }
+    let mut hasher = GroupHasher::new(identity.proof_kind, whole.start, identity.total);
+    hasher.update(&bytes);
+    let position = whole.start + u64::from(begun.length);
+    Some(Piece { group: begun.group, position, end: whole.end, hasher })
 }
 
 /// Hashes a group from the file; `None` when the file is too short.

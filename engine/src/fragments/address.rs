@@ -31,6 +31,20 @@ pub(crate) fn resolve(base: &Url, reference: &str) -> Result<Url, PlaylistError>
     Ok(url)
 }
 
+/// As [`resolve`], and besides a `data:` address, which is never requested: a key or a header inside the playlist.
+pub(crate) fn resolve_inline(base: &Url, reference: &str) -> Result<Url, PlaylistError> {
+    let reference = reference.trim();
+    if !reference.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+        return resolve(base, reference);
+    }
+    let refuse = |problem: &str| PlaylistError::Address {
+        address: reference.chars().take(SHOWN_CHARACTERS).collect(),
+        problem: problem.to_owned(),
+    };
+    let url = Url::parse(reference).map_err(|error| refuse(&error.to_string()))?;
+    if super::inline::decode(&url).is_some() { Ok(url) } else { Err(refuse("its data cannot be read")) }
+}
+
 /// The address without its query, which is where signatures and tokens live.
 pub(crate) fn shown(url: &Url) -> String {
     let mut shown = url.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fragment::{Encryption, Fragment, FragmentRange};
+use super::fragment::{Encryption, Fragment, FragmentKind, FragmentRange};
 
 /// Ranges are joined up to this many bytes, so that a long file still downloads over several
 /// connections and a failure repeats little.
@@ -28,6 +28,10 @@ pub struct JoinedRequest {
     pub pieces: Vec<Piece>,
     /// How many of the playlist's fragments this covers.
     pub fragments: u32,
+    /// Whether it is a header, without which nothing that follows can be played.
+    pub is_header: bool,
+    /// Whether it may not exist at all ([`Fragment::is_presumed`]).
+    pub is_presumed: bool,
 }
 
 /// Joins neighbours whose ranges touch; everything else passes one to one.
@@ -43,6 +47,8 @@ pub fn coalesce(fragments: Vec<Fragment>) -> Vec<JoinedRequest> {
         {
             last.range = Some(joined);
             last.fragments += 1;
+            last.is_presumed &= fragment.is_presumed;
+            last.is_header |= fragment.kind == FragmentKind::Initialization;
             append_piece(&mut last.pieces, &fragment);
             continue;
         }
@@ -54,6 +60,8 @@ pub fn coalesce(fragments: Vec<Fragment>) -> Vec<JoinedRequest> {
                 encryption: fragment.encryption,
             }],
             fragments: 1,
+            is_header: fragment.kind == FragmentKind::Initialization,
+            is_presumed: fragment.is_presumed,
         });
     }
     requests

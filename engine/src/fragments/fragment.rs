@@ -84,6 +84,17 @@ impl std::fmt::Debug for KeySource {
     }
 }
 
+/// How sure it is that a fragment is encrypted, and with which vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Doubt {
+    /// The playlist says so.
+    None,
+    /// A header below a key with an explicit vector; packagers leave it clear as often as not.
+    MayBeClear,
+    /// A header below a key without one: the sequence number, zero, or clear. Its first block tells.
+    Guessed,
+}
+
 /// AES-128-CBC of one fragment: where the key is and the IV to start with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Encryption {
@@ -91,6 +102,8 @@ pub struct Encryption {
     pub key: KeySource,
     /// Explicit `IV`, or the media sequence number as RFC 8216 §5.2 says.
     pub initialization_vector: [u8; 16],
+    /// What only the bytes can tell.
+    pub doubt: Doubt,
 }
 
 /// One request's worth of the output file, in output order.
@@ -106,6 +119,8 @@ pub struct Fragment {
     pub kind: FragmentKind,
     /// Playing time in microseconds, 0 when unknown; used for progress only.
     pub duration_microseconds: u64,
+    /// Whether its existence was computed from a duration: that may be rounded up, and then the origin has no such file.
+    pub is_presumed: bool,
 }
 
 /// Where a list came from.
@@ -185,8 +200,9 @@ impl FragmentCollector {
         &mut self.list
     }
 
-    /// The finished list; an empty one is an error.
+    /// The finished list; one without media is an error: a header alone is no film.
     pub(crate) fn finish(self) -> Result<FragmentList, PlaylistError> {
-        if self.list.fragments.is_empty() { Err(PlaylistError::Empty) } else { Ok(self.list) }
+        let has_media = self.list.fragments.iter().any(|fragment| fragment.kind == FragmentKind::Media);
+        if has_media { Ok(self.list) } else { Err(PlaylistError::Empty) }
     }
 }

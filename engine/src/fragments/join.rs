@@ -7,15 +7,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::bounds::PlaylistLimits;
-use super::coalesce::{JoinedRequest, coalesce};
+use super::coalesce::{JoinedRequest, Piece, coalesce};
+use super::decrypt::Decryptor;
 use super::fragment::FragmentList;
+use super::inline;
 use super::keys::KeyCache;
 use super::pins::Pins;
+use super::refusal::PlaylistError;
 use super::resolve;
 use super::terms::Terms;
-use super::trail::{Mark, Trail, list_digest};
+use super::trail::{Found, Mark, Trail, list_digest};
 use super::window::Window;
-use super::worker::{Crew, work};
+use super::worker::{Absences, Crew, work};
 use super::writer::Writer;
 use crate::download::{Context, Outcome, publish};
 use crate::error::{Error, Result, shown};
@@ -41,28 +44,32 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
     let started = Instant::now();
     context.progress.set_state(State::Probing);
     let terms = Terms::new(context, request)?;
-    let part = Arc::new(PartFile::open(&request.target)?);
+    let part = Arc::new(PartFile::open(&request.target)?.keeping_free(context.disk_floor));
     let FragmentList { fragments, .. } =
         resolve::list(&terms, &request.source, &request.selection, &PlaylistLimits::default()).await?;
     let fragments_total = u32::try_from(fragments.len()).unwrap_or(u32::MAX);
     context.progress.set_fragments(0, fragments_total);
     let requests = coalesce(fragments);
     let algorithms = request.algorithms();
-    let (trail, mark) = Trail::open(&part, &list_digest(&requests))?;
+    let (trail, found) = Trail::open(&part, &list_digest(&requests))?;
     let progress = Arc::clone(&context.progress);
     let mut writer = Writer::new(Arc::clone(&part), trail, &algorithms, progress, fragments_total, request.max_bytes);
-    let is_resumed = match &mark {
-        Some(mark) => resume(&terms, &requests, mark, &part, &mut writer).await?,
+    let is_resumed = match &found {
+        Some(found) => resume(&terms, &requests, found, &part, &mut writer).await?,
         None => false,
     };
     if !is_resumed {
         writer.restart(&algorithms)?;
     }
     context.progress.set_state(State::Running);
-    let mut writer = fetch_all(&terms, requests, writer, request.connections).await?;
+    let mut writer = fetch_all(&terms, requests, writer, request).await?;
     context.progress.set_state(State::Verifying);
     let (size, digests) = writer.finish(&algorithms)?;
+    if size == 0 {
+        return Err(PlaylistError::Empty.into());
+    }
     verify(request, &mut writer, size, &digests)?;
+    let missing_fragments = writer.missing();
     drop(writer);
     let outcome = Outcome {
         path: request.target.clone(),
@@ -75,51 +82,78 @@ pub async fn download(context: &Context, request: &Request) -> Result<Outcome> {
         etag: None,
         content_type: None,
         final_url: terms.url().to_string(),
+        missing_fragments,
         durability: Durability::NotAsked,
+        remarks: context.progress.remarks(),
     };
     publish(context, part, request.durable, started, outcome).await
 }
 
 /// Goes on from the journal's mark if the part file holds what it says and the origin still sends the same last
-/// request: a list of equal addresses may describe another encoding today.
+/// request: a list of equal addresses may describe another encoding today. Of a list that is only alike the comparison
+/// must have been made.
 async fn resume(
     terms: &Terms,
     requests: &[JoinedRequest],
-    mark: &Mark,
+    found: &Found,
     part: &PartFile,
     writer: &mut Writer,
 ) -> Result<bool> {
+    let mark = &found.mark;
     let Some(done) = requests.get(..mark.requests_done as usize) else { return Ok(false) };
     let fragments_done = done.iter().map(|request| request.fragments).sum();
     if !writer.recover(mark, fragments_done)? {
         return Ok(false);
     }
     let Some(last) = done.last() else { return Ok(false) };
+    let is_same = match sends_the_same(terms, last, mark, part).await? {
+        Some(is_same) => is_same,
+        None => found.is_exact,
+    };
+    if is_same && !found.is_exact {
+        writer.adopt()?;
+    }
+    Ok(is_same)
+}
+
+/// Whether the origin's bytes of a request are those in the file; `None` when that was not compared.
+async fn sends_the_same(terms: &Terms, last: &JoinedRequest, mark: &Mark, part: &PartFile) -> Result<Option<bool>> {
     let length = mark.end - mark.last_start;
-    if length > LONGEST_COMPARED_BYTES || last.pieces.iter().any(|piece| piece.encryption.is_some()) {
-        return Ok(true);
+    let [piece] = last.pieces.as_slice() else { return Ok(None) };
+    if length == 0 || length > LONGEST_COMPARED_BYTES || inline::is_inline(&last.url) {
+        return Ok(None);
     }
     let range = last.range.map(|range| (range.start(), Some(range.end() - 1)));
     let answer = terms.ask(&last.url, range).await?;
     if last.range.is_some() && matches!(answer.content, Content::Whole(_)) {
-        return Ok(true);
+        return Ok(None);
     }
     let mut body = answer.response.body;
-    let Ok(Ok(fresh)) = tokio::time::timeout(terms.idle_timeout, body.read_all(length as usize + 1)).await else {
-        return Ok(false);
+    // A block of padding, and a byte to know that there are no more.
+    let most = length as usize + 17;
+    let Ok(Ok(fresh)) = tokio::time::timeout(terms.idle_timeout, body.read_all(most)).await else {
+        return Ok(Some(false));
     };
+    let Some(fresh) = decrypted(terms, piece, fresh).await? else { return Ok(Some(false)) };
     let mut kept = vec![0; length as usize];
     part.read_at(&mut kept, mark.last_start)?;
-    Ok(fresh == kept)
+    Ok(Some(fresh == kept))
+}
+
+async fn decrypted(terms: &Terms, piece: &Piece, bytes: Vec<u8>) -> Result<Option<Vec<u8>>> {
+    let Some(encryption) = &piece.encryption else { return Ok(Some(bytes)) };
+    let key = KeyCache::default().get(terms, &encryption.key).await?;
+    let mut plain = Vec::new();
+    let done = Decryptor::new(&key, encryption).is_some_and(|mut decryptor| {
+        decryptor.update(&bytes, &mut plain).is_ok() && decryptor.finish(&mut plain).is_ok()
+    });
+    Ok(done.then_some(plain))
 }
 
 /// Runs the workers until every request is in the file.
-async fn fetch_all(
-    terms: &Terms,
-    requests: Vec<JoinedRequest>,
-    writer: Writer,
-    connections: Option<usize>,
-) -> Result<Writer> {
+async fn fetch_all(terms: &Terms, requests: Vec<JoinedRequest>, writer: Writer, request: &Request) -> Result<Writer> {
+    let connections = request.connections;
+    let absences = Absences { allowed: request.skip_missing, found: writer.missing().into() };
     let end = requests.len() as u64;
     let waiting = requests.len() - writer.requests_done() as usize;
     let most = connections.unwrap_or(MOST_CONNECTIONS).min(waiting.max(1));
@@ -130,6 +164,7 @@ async fn fetch_all(
         window: Window::new(writer, end),
         keys: KeyCache::default(),
         pins: Pins::default(),
+        absences,
     });
     let (announce, mut announced) = mpsc::unbounded_channel::<()>();
     let mut workers: JoinSet<Result<()>> = JoinSet::new();

@@ -6,7 +6,7 @@ use super::hls::{Master, Playlist, Rendition, Variant};
 use super::refusal::PlaylistError;
 use super::selection::{audio_of, is_audio_only};
 use super::terms::Terms;
-use super::{dash, hls};
+use super::{dash, hls, text};
 use crate::download::Context;
 use crate::error::Result;
 use crate::request::Request;
@@ -58,8 +58,8 @@ pub struct OfferedStream {
 pub async fn offered(context: &Context, request: &Request) -> Result<Vec<OfferedStream>> {
     let terms = Terms::new(context, request)?;
     let limits = PlaylistLimits::default();
-    let (bytes, location) = terms.small(terms.url(), None, limits.text_bytes as usize).await?;
-    let text = String::from_utf8_lossy(&bytes);
+    let (bytes, location) = terms.text(terms.url(), limits.text_bytes as usize).await?;
+    let text = text::decode(&bytes);
     if dash::is_dash(&text) {
         return Ok(dash::offered(&text, &location, &limits)?);
     }

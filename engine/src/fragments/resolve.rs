@@ -7,13 +7,13 @@ use url::Url;
 use super::address::shown;
 use super::bounds::{PlaylistLimits, check};
 use super::fragment::{
-    Encryption, Fragment, FragmentCollector, FragmentKind, FragmentList, FragmentRange, KeySource, ListKind,
+    Doubt, Encryption, Fragment, FragmentCollector, FragmentKind, FragmentList, FragmentRange, KeySource, ListKind,
 };
 use super::hls::Playlist;
 use super::refusal::PlaylistError;
 use super::selection::{Selection, choose};
 use super::terms::Terms;
-use super::{dash, hls};
+use super::{dash, hls, text};
 use crate::error::{Error, Result};
 use crate::request::{FragmentSpec, Source};
 
@@ -58,20 +58,21 @@ pub(super) async fn list(
 /// name: a manifest behind `.m3u8` is common enough.
 async fn follow(terms: &Terms, selection: &Selection, limits: &PlaylistLimits) -> Result<FragmentList> {
     let mut visited: Vec<Url> = Vec::new();
-    let mut next = terms.url().clone();
+    let mut next = vec![terms.url().clone()];
     let mut separate = Vec::new();
+    let mut variables = hls::Variables::new();
     loop {
-        if visited.contains(&next) {
-            return Err(PlaylistError::SelfListing { location: shown(&next) }.into());
+        if let Some(known) = next.iter().find(|url| visited.contains(url)) {
+            return Err(PlaylistError::SelfListing { location: shown(known) }.into());
         }
-        visited.push(next.clone());
+        visited.extend(next.first().cloned());
         check("nested playlists", visited.len() as u64, limits.depth)?;
-        let (bytes, location) = terms.small(&next, None, limits.text_bytes as usize).await?;
-        let text = String::from_utf8_lossy(&bytes);
+        let (bytes, location) = first_that_answers(terms, &next, limits).await?;
+        let text = text::decode(&bytes);
         if dash::is_dash(&text) {
             return indexed(terms, dash::parse(&text, &location, selection, limits)?, limits).await;
         }
-        match hls::parse(&text, &location, limits)? {
+        match hls::parse_with(&text, &location, limits, &variables)? {
             Playlist::Media(mut list) => {
                 list.separate_renditions = separate;
                 return Ok(list);
@@ -79,24 +80,42 @@ async fn follow(terms: &Terms, selection: &Selection, limits: &PlaylistLimits) -
             Playlist::Master(master) => {
                 let chosen = choose(&master, selection)?;
                 separate = chosen.separate;
-                next = chosen.url;
+                next = chosen.urls;
+                variables = master.variables;
             }
         }
     }
 }
 
+/// The same encoding is often listed at several places (RFC 8216 §6.2.4), of which one is gone. The first one's failure
+/// is what the caller is told.
+async fn first_that_answers(terms: &Terms, urls: &[Url], limits: &PlaylistLimits) -> Result<(Vec<u8>, Url)> {
+    let mut failure = None;
+    for url in urls {
+        match terms.text(url, limits.text_bytes as usize).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| PlaylistError::Empty.into()))
+}
+
 async fn indexed(terms: &Terms, presentation: dash::Presentation, limits: &PlaylistLimits) -> Result<FragmentList> {
     let mut indexes = HashMap::new();
     for part in &presentation.parts {
-        if let dash::Part::Indexed { url, index } = part {
+        if let dash::Part::File { url, index: Some(index), .. } = part
+            && !indexes.contains_key(url)
+        {
             check("bytes of a segment index", index.len(), LARGEST_INDEX_BYTES)?;
             let range = (index.start(), Some(index.end() - 1));
             let (bytes, _) = terms.small(url, Some(range), LARGEST_INDEX_BYTES as usize).await?;
-            indexes.insert(url.clone(), dash::sidx::parse(&bytes, index.start())?);
+            // What is no `sidx` (the cues of a WebM file) or lists other indexes says nothing of use here.
+            if let Ok(index) = dash::sidx::parse(&bytes, index.start()) {
+                indexes.insert(url.clone(), index);
+            }
         }
     }
-    let list = presentation.into_list(limits, |url| Ok(indexes.get(url).cloned().unwrap_or_default()))?;
-    Ok(list)
+    Ok(presentation.into_list(limits, |url| indexes.get(url).cloned())?)
 }
 
 fn explicit(terms: &Terms, specs: &[FragmentSpec], limits: &PlaylistLimits) -> Result<FragmentList> {
@@ -113,9 +132,11 @@ fn explicit(terms: &Terms, specs: &[FragmentSpec], limits: &PlaylistLimits) -> R
             range,
             encryption: spec
                 .key
-                .map(|(key, initialization_vector)| Encryption { key: KeySource::Bytes(key), initialization_vector }),
+                .map(|(key, vector)| (KeySource::Bytes(key), vector))
+                .map(|(key, initialization_vector)| Encryption { key, initialization_vector, doubt: Doubt::None }),
             kind: FragmentKind::Media,
             duration_microseconds: 0,
+            is_presumed: false,
         })?;
     }
     Ok(collector.finish()?)

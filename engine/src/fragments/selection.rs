@@ -56,7 +56,8 @@ pub(crate) fn fits(language: Option<&str>, wanted: &str) -> bool {
 /// What to read next after a master playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chosen {
-    pub(crate) url: url::Url,
+    /// Where it is, the author's first place first; never empty.
+    pub(crate) urls: Vec<url::Url>,
     /// Renditions of the variant's groups with files of their own.
     pub(crate) separate: Vec<String>,
 }
@@ -71,7 +72,8 @@ pub(crate) fn choose(master: &Master, selection: &Selection) -> Result<Chosen, P
             Some(rendition) => {
                 let url = master.renditions.get(rendition).and_then(|rendition| rendition.url.clone());
                 let names = master.renditions.iter().map(|rendition| rendition.name.clone());
-                return url.map(|url| Chosen { url, separate: Vec::new() }).ok_or_else(|| selection.not_found(names));
+                let urls = url.map(|url| vec![url]).ok_or_else(|| selection.not_found(names))?;
+                return Ok(Chosen { urls, separate: Vec::new() });
             }
         },
         Selection::AtMost(bandwidth) => highest(variants.iter().filter(|variant| variant.bandwidth <= *bandwidth)),
@@ -83,7 +85,18 @@ pub(crate) fn choose(master: &Master, selection: &Selection) -> Result<Chosen, P
     let separate = audio_of(master, variant)
         .map(|rendition| format!("{} {}", rendition.kind.to_lowercase(), rendition.name))
         .collect();
-    Ok(Chosen { url: variant.url.clone(), separate })
+    let elsewhere = variants.iter().filter(|each| is_same(each, variant) && each.url != variant.url).take(MOST_PLACES);
+    let urls = std::iter::once(variant).chain(elsewhere).map(|each| each.url.clone()).collect();
+    Ok(Chosen { urls, separate })
+}
+
+/// Places besides the first that a variant is looked for at.
+const MOST_PLACES: usize = 4;
+
+/// Whether it is the same encoding at another place.
+fn is_same(one: &Variant, other: &Variant) -> bool {
+    let what = |each: &Variant| (each.bandwidth, each.resolution, each.codecs.clone());
+    what(one) == what(other)
 }
 
 /// The first of the highest bandwidth: ties go to the order of the text, which is the author's.
@@ -131,6 +144,6 @@ fn choose_audio(master: &Master, language: Option<&str>, selection: &Selection) 
     };
     let found = suitable().find(|rendition| rendition.is_default).or_else(|| suitable().next());
     let url = found.and_then(|rendition| rendition.url.clone());
-    url.map(|url| Chosen { url, separate: Vec::new() })
+    url.map(|url| Chosen { urls: vec![url], separate: Vec::new() })
         .ok_or_else(|| selection.not_found(candidates.iter().map(|rendition| rendition.name.clone())))
 }

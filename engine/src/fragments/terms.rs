@@ -1,14 +1,17 @@
 //! What every request of one joined download has in common, and how often it is tried.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::download::Context;
 use crate::error::{Error, Result};
+use crate::net::coding::unzipped;
+use crate::net::cookies::Jar;
 use crate::net::proxy::Proxy;
 use crate::net::{FetchSpec, Response};
-use crate::probe::{Answer, judge};
+use crate::probe::{Answer, Content, judge};
 use crate::request::Request;
 use crate::retry::{backoff, jitter, next_try, retries_worth, retries_worth_of_fragment};
 
@@ -30,6 +33,7 @@ impl Terms {
         spec.private_to = Some(spec.url.origin());
         spec.headers = request.headers.clone();
         spec.cookies = request.cookies.clone();
+        spec.jar = Arc::new(Jar::new(request.jar.clone()));
         spec.proxy = request.proxy.as_deref().map(Proxy::parse).transpose()?;
         spec.connect_timeout = request.connect_timeout;
         spec.max_redirects = request.max_redirects;
@@ -55,7 +59,18 @@ impl Terms {
         spec.url = url.clone();
         spec.range = range;
         let response: Response = self.context.client.get(&spec).await?;
-        judge(response, range)
+        let answer = judge(response, range)?;
+        if answer.is_coded && matches!(answer.content, Content::Part { .. }) {
+            return Err(Error::lied(url, "it sends a part of compressed bytes where a part of the file was asked"));
+        }
+        Ok(answer)
+    }
+
+    /// A playlist or manifest. Some are kept compressed, as `index.m3u8.gz`, and served without a word about it.
+    pub(super) async fn text(&self, url: &Url, limit: usize) -> Result<(Vec<u8>, Url)> {
+        let (bytes, final_url) = self.small(url, None, limit).await?;
+        let text = unzipped(bytes, limit).map_err(|fault| fault.about(&final_url))?;
+        Ok((text, final_url))
     }
 
     /// A small whole resource: a playlist, a key, an index. Such are made on demand: the first byte may take its time.

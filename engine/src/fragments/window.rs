@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::writer::Writer;
+use super::writer::{Covered, Writer};
 use crate::error::Result;
 
 /// Memory of one download for bytes ahead of the frontier; a kill loses at most these and what the journal has not.
@@ -37,7 +37,7 @@ struct Order {
     end: u64,
     frontier: u64,
     held: usize,
-    ready: BTreeMap<u64, (Vec<u8>, u32)>,
+    ready: BTreeMap<u64, (Vec<u8>, Covered)>,
 }
 
 /// Where a reader may put its next bytes.
@@ -126,8 +126,8 @@ impl Window {
 
     /// A whole request has come; `kept` is what has not been written, and is reserved. Whoever is at the frontier
     /// writes all that waited for it.
-    pub(super) fn finish(&self, request: u64, kept: Vec<u8>, fragments: u32) -> Result<()> {
-        let mut next = Some((kept, fragments));
+    pub(super) fn finish(&self, request: u64, kept: Vec<u8>, covered: Covered) -> Result<()> {
+        let mut next = Some((kept, covered));
         {
             let mut order = self.order.lock();
             if order.frontier != request
@@ -138,9 +138,9 @@ impl Window {
             }
         }
         let mut writer = self.writer.lock();
-        while let Some((bytes, fragments)) = next.take() {
+        while let Some((bytes, covered)) = next.take() {
             writer.append(&bytes)?;
-            writer.finish_request(fragments)?;
+            writer.finish_request(covered)?;
             let mut order = self.order.lock();
             order.held -= bytes.len();
             order.frontier += 1;
@@ -194,14 +194,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fragments::trail::Trail;
+    use crate::fragments::trail::{ListDigest, Trail};
     use crate::hash::Algorithm;
     use crate::progress::Progress;
     use crate::sink::PartFile;
 
+    const ONE: Covered = Covered { fragments: 1, missing: 0 };
+
     fn window(folder: &std::path::Path, requests: u64) -> (Window, Arc<PartFile>) {
         let part = Arc::new(PartFile::open(&folder.join("film")).unwrap());
-        let (trail, _) = Trail::open(&part, &[0; 32]).unwrap();
+        let (trail, _) = Trail::open(&part, &ListDigest { exact: [0; 32], shape: [0; 32] }).unwrap();
         let progress = Arc::new(Progress::default());
         let writer = Writer::new(Arc::clone(&part), trail, &[Algorithm::Blake3], progress, requests as u32, None);
         (Window::new(writer, requests), part)
@@ -216,9 +218,9 @@ mod tests {
             let bytes = vec![b'a' + request as u8; 2];
             if window.room(request, 2).await == Room::Through {
                 window.write(&bytes).unwrap();
-                window.finish(request, Vec::new(), 1).unwrap();
+                window.finish(request, Vec::new(), ONE).unwrap();
             } else {
-                window.finish(request, bytes, 1).unwrap();
+                window.finish(request, bytes, ONE).unwrap();
             }
         }
         let mut written = [0; 10];
@@ -245,7 +247,7 @@ mod tests {
         window.write(b"wrong").unwrap();
         window.take_back();
         window.write(b"ok").unwrap();
-        window.finish(0, Vec::new(), 1).unwrap();
+        window.finish(0, Vec::new(), ONE).unwrap();
         let (size, digests) = window.into_writer().finish(&[Algorithm::Blake3]).unwrap();
         assert_eq!(size, 2);
         assert_eq!(digests[0].1, blake3::hash(b"ok").to_hex().as_str());

@@ -1,13 +1,16 @@
 //! One connection's worth of work: take the next request, fetch and decrypt it, put it in its place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::coalesce::{JoinedRequest, Piece};
 use super::decrypt::Decryptor;
+use super::inline;
 use super::keys::KeyCache;
 use super::pins::Pins;
 use super::terms::Terms;
 use super::window::{Room, Window};
+use super::writer::Covered;
 use crate::error::{Error, Result};
 use crate::net::hot::HOT_BYTES;
 use crate::probe::{Answer, Content};
@@ -19,6 +22,32 @@ pub(super) struct Crew {
     pub(super) window: Window,
     pub(super) keys: KeyCache,
     pub(super) pins: Pins,
+    pub(super) absences: Absences,
+}
+
+/// Fragments that the origin does not have, and how many of them the caller can do without.
+#[derive(Default)]
+pub(super) struct Absences {
+    pub(super) allowed: u32,
+    pub(super) found: AtomicU32,
+}
+
+impl Absences {
+    /// Whether the file goes on without this one. A last fragment that was only computed from a rounded duration is no
+    /// loss; of others only media counts as dispensable, and only if it is gone for good.
+    fn forgive(&self, request: &JoinedRequest, error: &Error) -> Option<Covered> {
+        let (Error::HttpStatus { status, .. } | Error::UrlExpired { status, .. }) = error else { return None };
+        let fragments = request.fragments;
+        if request.is_presumed && *status == 404 {
+            return Some(Covered { fragments, missing: 0 });
+        }
+        if request.is_header || !matches!(status, 404 | 410 | 500..=599) {
+            return None;
+        }
+        let count = |found: u32| found.checked_add(fragments).filter(|found| *found <= self.allowed);
+        let counted = self.found.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        counted.ok().map(|_| Covered { fragments, missing: fragments })
+    }
 }
 
 /// How an attempt at a request ended without an error.
@@ -37,7 +66,19 @@ pub(super) async fn work(crew: Arc<Crew>, on_first_success: impl FnOnce()) -> Re
             match fetch(&crew, number, request).await {
                 Ok(Attempt::Done) => break,
                 Ok(Attempt::NoRoom) => crew.window.until_frontier(number).await,
-                Err(error) => crew.terms.pause_or_give_up(&request.url, &mut failures, error).await?,
+                // Nothing, and no error: what some packagers answer for the end of a track, and only there.
+                Err(Error::HttpStatus { status: 204, .. }) if number + 1 == crew.requests.len() as u64 => {
+                    crew.window.finish(number, Vec::new(), Covered { fragments: request.fragments, missing: 0 })?;
+                    break;
+                }
+                Err(error) => {
+                    let Err(error) = crew.terms.pause_or_give_up(&request.url, &mut failures, error).await else {
+                        continue;
+                    };
+                    let covered = crew.absences.forgive(request, &error).ok_or(error)?;
+                    crew.window.finish(number, Vec::new(), covered)?;
+                    break;
+                }
             }
         }
         if let Some(announce) = on_first_success.take() {
@@ -54,10 +95,14 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
     let mut pieces = Pieces::new(&request.pieces);
     let range = request.range.map(|range| (range.start(), Some(range.end() - 1)));
     pieces.begin(crew).await?;
+    if inline::is_inline(&request.url) {
+        return inside_the_playlist(crew, number, request, pieces, intake).await;
+    }
     let answer = crew.terms.ask(&request.url, range).await?;
     crew.pins.check(request, &answer)?;
-    let mut prefix = skipped_bytes(request, &answer)?;
-    let expected = request.range.map(|range| range.len());
+    let is_last = number + 1 == crew.requests.len() as u64;
+    let mut prefix = skipped_bytes(request, &answer, is_last)?;
+    let expected = expected_bytes(crew, number, request, &answer);
     let url = answer.response.final_url.clone();
     let announced = answer.response.body.owed().filter(|_| answer.response.body.has_known_length());
     let mut body = answer.response.body;
@@ -106,23 +151,62 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
         let detail = format!("{received} of {expected} bytes of a fragment came");
         return Err(Error::Truncated { place: url.host_str().unwrap_or_default().to_owned(), detail });
     }
+    body.remark_on(&crew.terms.context.progress);
     pieces.end_piece(&mut intake).map_err(|fault| fault.about(&url))?;
-    if intake.is_through {
-        intake.flush()?;
-    }
-    intake.is_done = true;
-    let kept = std::mem::take(&mut intake.kept);
-    crew.window.release(intake.reserved.saturating_sub(kept.len()));
-    intake.reserved = 0;
-    crew.window.finish(number, kept, request.fragments)?;
+    intake.finish(request.fragments)?;
     Ok(Attempt::Done)
 }
 
+/// A `data:` address holds its bytes; what the playlist said of keys and ranges applies to them as to any others.
+async fn inside_the_playlist(
+    crew: &Crew,
+    number: u64,
+    request: &JoinedRequest,
+    mut pieces: Pieces<'_>,
+    mut intake: Intake<'_>,
+) -> Result<Attempt> {
+    let unreadable = || Error::InvalidRequest("data inside the playlist cannot be read".to_owned());
+    let mut bytes = inline::decode(&request.url).ok_or_else(unreadable)?;
+    if let Some(range) = request.range {
+        let within = bytes.get(range.start() as usize..range.end() as usize).map(<[u8]>::to_vec);
+        bytes = within.ok_or_else(unreadable)?;
+    }
+    if intake.reserve(bytes.len()).await == Room::None {
+        crew.window.until_frontier(number).await;
+        intake.reserve(bytes.len()).await;
+    }
+    let about = |fault: Fault| fault.about(&request.url);
+    pieces.take(&bytes, &mut intake).map_err(about)?;
+    pieces.end_piece(&mut intake).map_err(about)?;
+    intake.finish(request.fragments)?;
+    Ok(Attempt::Done)
+}
+
+/// Bytes that must come; the very last range of a list may name more than the file has.
+fn expected_bytes(crew: &Crew, number: u64, request: &JoinedRequest, answer: &Answer) -> Option<u64> {
+    let range = request.range?;
+    let is_last = number + 1 == crew.requests.len() as u64;
+    match &answer.content {
+        Content::Part { bytes, total: Some(total) } if is_last && is_cut_at_the_end(bytes.end, *total, request) => {
+            Some(total - range.start())
+        }
+        _ => Some(range.len()),
+    }
+}
+
+fn is_cut_at_the_end(end: u64, total: u64, request: &JoinedRequest) -> bool {
+    let is_plain = request.pieces.iter().all(|piece| piece.encryption.is_none());
+    is_plain && end == total && request.range.is_some_and(|range| range.start() < end && end < range.end())
+}
+
 /// A whole file where a range was asked is used when the range is near its beginning; else it costs too much.
-fn skipped_bytes(request: &JoinedRequest, answer: &Answer) -> Result<u64> {
+fn skipped_bytes(request: &JoinedRequest, answer: &Answer, is_last: bool) -> Result<u64> {
     const LONGEST_PREFIX_BYTES: u64 = 8 << 20;
     let Some(range) = request.range else { return Ok(0) };
     let begins = match &answer.content {
+        Content::Part { bytes, total: Some(total) } if is_last && is_cut_at_the_end(bytes.end, *total, request) => {
+            bytes.start
+        }
         Content::Part { bytes, .. } if bytes.end < range.end() => {
             let detail = format!("{} of {} bytes of a fragment are offered", bytes.end - range.start(), range.len());
             return Err(Error::Truncated { place: request.url.host_str().unwrap_or_default().to_owned(), detail });
@@ -183,7 +267,7 @@ impl<'list> Pieces<'list> {
             None => None,
             Some(encryption) => {
                 let key = crew.keys.get(&crew.terms, &encryption.key).await?;
-                let decryptor = Decryptor::new(&key, encryption.initialization_vector);
+                let decryptor = Decryptor::new(&key, encryption);
                 Some(decryptor.ok_or_else(|| Error::Unsupported("AES-128 in this build".to_owned()))?)
             }
         };
@@ -260,6 +344,18 @@ impl Intake<'_> {
     fn put_decrypted(&mut self, decryptor: &mut Decryptor, encrypted: &[u8]) -> Result<(), Fault> {
         decryptor.update(encrypted, &mut self.kept).map_err(Fault::Bytes)?;
         if self.is_through { self.flush().map_err(Fault::Engine) } else { Ok(()) }
+    }
+
+    /// All has come.
+    fn finish(mut self, fragments: u32) -> Result<()> {
+        if self.is_through {
+            self.flush()?;
+        }
+        self.is_done = true;
+        let kept = std::mem::take(&mut self.kept);
+        self.crew.window.release(self.reserved.saturating_sub(kept.len()));
+        self.reserved = 0;
+        self.crew.window.finish(self.number, kept, Covered { fragments, missing: 0 })
     }
 
     /// What was kept until the frontier came goes to the file, and its memory to the others.

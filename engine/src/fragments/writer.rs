@@ -12,6 +12,13 @@ use crate::sink::PartFile;
 /// Bytes that may be on disk without being in the journal.
 const MOST_UNRECORDED_BYTES: u64 = 1 << 20;
 
+/// How many of the playlist's fragments a request stood for, and how many of these the origin did not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Covered {
+    pub(super) fragments: u32,
+    pub(super) missing: u32,
+}
+
 /// Whoever holds the frontier writes; the lock around this is never contended.
 pub(super) struct Writer {
     part: Arc<PartFile>,
@@ -21,6 +28,7 @@ pub(super) struct Writer {
     requests_done: u64,
     fragments_done: u32,
     fragments_total: u32,
+    missing: u32,
     position: u64,
     /// Where the current request began, and the hashes at that place: a request that fails half-way is taken back.
     request_start: (u64, Sequential),
@@ -50,6 +58,7 @@ impl Writer {
             requests_done: 0,
             fragments_done: 0,
             fragments_total,
+            missing: 0,
             position: 0,
             last_start: 0,
             recorded: 0,
@@ -74,6 +83,7 @@ impl Writer {
         (self.requests_done, self.fragments_done, self.last_start) =
             (mark.requests_done, fragments_done, mark.last_start);
         self.recorded = mark.end;
+        self.missing = mark.missing;
         self.request_start = (self.position, self.hashes.clone());
         self.part.set_length(self.position)?;
         self.progress.restart_from(self.position);
@@ -81,16 +91,27 @@ impl Writer {
         Ok(true)
     }
 
+    /// What the journal says was fetched by a list like this one is this one's now.
+    pub(super) fn adopt(&mut self) -> Result<()> {
+        self.trail.begin()
+    }
+
     /// Begins from nothing.
     pub(super) fn restart(&mut self, algorithms: &[Algorithm]) -> Result<()> {
         let proving: &[Algorithm] = if algorithms.is_empty() { &[Algorithm::Xxh3] } else { algorithms };
         self.hashes = Sequential::new(proving, true);
         self.request_start = (0, self.hashes.clone());
+        self.missing = 0;
         (self.requests_done, self.fragments_done, self.position, self.last_start, self.recorded) = (0, 0, 0, 0, 0);
         self.trail.forget()?;
         self.part.set_length(0)?;
         self.progress.restart_from(0);
         Ok(())
+    }
+
+    /// Fragments that the file lacks.
+    pub(super) fn missing(&self) -> u32 {
+        self.missing
     }
 
     pub(super) fn requests_done(&self) -> u64 {
@@ -123,9 +144,10 @@ impl Writer {
     }
 
     /// The request at the frontier is complete.
-    pub(super) fn finish_request(&mut self, fragments: u32) -> Result<()> {
+    pub(super) fn finish_request(&mut self, covered: Covered) -> Result<()> {
         self.requests_done += 1;
-        self.fragments_done = self.fragments_done.saturating_add(fragments);
+        self.fragments_done = self.fragments_done.saturating_add(covered.fragments);
+        self.missing = self.missing.saturating_add(covered.missing);
         self.last_start = self.request_start.0;
         self.request_start = (self.position, self.hashes.clone());
         self.progress.set_fragments(self.fragments_done, self.fragments_total);
@@ -140,6 +162,7 @@ impl Writer {
             requests_done: self.requests_done,
             last_start: self.last_start,
             end: self.request_start.0,
+            missing: self.missing,
             proof: proof(&self.request_start.1),
         };
         self.recorded = mark.end;

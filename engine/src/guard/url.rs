@@ -4,6 +4,7 @@
 //! output is the only thing anybody connects by, and texts on which well-known parsers disagree are refused instead of
 //! repaired: user information, backslashes, controls, encoded hosts, unusual spellings of addresses.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -103,6 +104,8 @@ impl fmt::Display for GuardedUrl {
 }
 
 fn parse(text: &str) -> Result<GuardedUrl, UrlProblem> {
+    let forgiven = with_spaces_escaped(text);
+    let text = forgiven.as_ref();
     refuse_suspicious_text(text)?;
     let authority = written_authority(text)?;
     let (written_host, written_port) = split_authority(authority)?;
@@ -138,6 +141,18 @@ fn refuse_suspicious_text(text: &str) -> Result<(), UrlProblem> {
         return Err(UrlProblem::SmuggledOptions);
     }
     Ok(())
+}
+
+/// Addresses are copied with spaces in their paths, and everybody escapes those. Before the path a space stays what it is: no
+/// part of any address.
+fn with_spaces_escaped(text: &str) -> Cow<'_, str> {
+    let path = text.find("://").and_then(|at| text[at + 3..].find(['/', '?', '#']).map(|end| at + 3 + end));
+    match path {
+        Some(path) if text[path..].contains(' ') => {
+            Cow::Owned([&text[..path], &text[path..].replace(' ', "%20")].concat())
+        }
+        _ => Cow::Borrowed(text),
+    }
 }
 
 /// The text between `scheme://` and the first `/`, `?` or `#`, as it was written.

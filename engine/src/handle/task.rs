@@ -11,6 +11,7 @@ use super::Shared;
 use crate::download::Outcome;
 use crate::error::{Error, Result};
 use crate::limit::{PermitHolder, TaskLimiter};
+use crate::net::cookies::Cookie;
 use crate::progress::{Progress, Snapshot, State};
 use crate::request::{Request, Source};
 
@@ -102,7 +103,13 @@ impl Handle {
     }
 
     /// Runs an ended task again under a new URL; what is on disk counts when the origin confirms its version.
-    pub fn refresh(&self, url: String, headers: Option<HeaderMap>, cookies: Option<String>) -> Result<()> {
+    /// `cookies`, as [`Request::cookies`] and [`Request::jar`], replace those of the task.
+    pub fn refresh(
+        &self,
+        url: String,
+        headers: Option<HeaderMap>,
+        cookies: Option<(Option<String>, Vec<Cookie>)>,
+    ) -> Result<()> {
         self.shared.check_process()?;
         self.shared.client.check_url(&url)?;
         let mut outcome = self.task.outcome.lock();
@@ -118,8 +125,8 @@ impl Handle {
             if let Some(headers) = headers {
                 request.headers = headers;
             }
-            if cookies.is_some() {
-                request.cookies = cookies;
+            if let Some(cookies) = cookies {
+                (request.cookies, request.jar) = cookies;
             }
         }
         *outcome = None;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use super::coding::{Coding, Decoder};
 use super::connector::place;
 use super::hot::HotBuffer;
 use super::http1::{self, Excess, Framing};
@@ -12,10 +13,17 @@ use super::{Client, http2};
 use crate::error::{Error, Result, shown};
 use crate::guard::GuardedUrl;
 use crate::limit::ConnectionPermit;
+use crate::progress::Progress;
+use crate::remark::Remark;
+
+/// Compressed bytes that are unpacked at once.
+const CODED_PIECE_BYTES: usize = 8 * 1024;
 
 /// A response body. Read to its end, its connection serves the next request.
 pub struct Body {
     carrier: Carrier,
+    /// For a compressed body; what is read are the bytes it stands for.
+    decoder: Option<Box<Decoder>>,
     url: GuardedUrl,
     key: PoolKey,
     client: Client,
@@ -83,9 +91,24 @@ impl Body {
         client: Client,
         permit: ConnectionPermit,
     ) -> Self {
-        let mut body = Self { carrier, url, key, client, permit: Some(permit) };
+        let mut body = Self { carrier, decoder: None, url, key, client, permit: Some(permit) };
         body.settle();
         body
+    }
+
+    /// Unpacks the body while it is read. Of nothing that has been read yet.
+    pub fn decode(&mut self, coding: Coding) {
+        self.decoder = Some(Box::new(Decoder::new(coding)));
+    }
+
+    /// Notes what the outcome should say about this body, which has been read.
+    pub fn remark_on(&self, progress: &Progress) {
+        if self.decoder.as_ref().is_some_and(|decoder| decoder.is_undoing()) {
+            progress.remark(Remark::Unpacked);
+        }
+        if matches!(&self.carrier, Carrier::Http1(connected) if connected.reader.ended_unannounced()) {
+            progress.remark(Remark::EndUnannounced);
+        }
     }
 
     /// Reads at least one byte; 0 is the end that the framing announced. Every other end is an error.
@@ -106,6 +129,29 @@ impl Body {
 
     /// As [`Body::read`], for callers who have the buffer only while there is something to read.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
+        if self.decoder.is_some() { self.poll_decoded(cx, buffer) } else { self.poll_sent(cx, buffer) }
+    }
+
+    fn poll_decoded(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
+        loop {
+            let taken = self.decoder.as_mut().map_or(0, |decoder| decoder.take(buffer));
+            if taken > 0 {
+                return Poll::Ready(Ok(taken));
+            }
+            let has_ended = self.carrier_has_ended();
+            let mut piece = [0; CODED_PIECE_BYTES];
+            let read = if has_ended { 0 } else { ready!(self.poll_sent(cx, &mut piece))? };
+            let Some(decoder) = &mut self.decoder else { return Poll::Ready(Ok(0)) };
+            let unpacked = if read > 0 { decoder.feed(&piece[..read]) } else { decoder.finish() };
+            unpacked.map_err(|fault| fault.about(self.url.url()))?;
+            if read == 0 {
+                return Poll::Ready(Ok(decoder.take(buffer)));
+            }
+        }
+    }
+
+    /// The bytes as they are sent.
+    fn poll_sent(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
         let read = match &mut self.carrier {
             Carrier::Http1(connected) => {
                 let Some(stream) = &mut connected.stream else { return Poll::Ready(Ok(0)) };
@@ -139,17 +185,22 @@ impl Body {
         }
     }
 
-    /// Whether all of the body has been read.
+    /// Whether all of the body has been read, as far as it is known: a compressed one tells at the next read.
     pub fn has_ended(&self) -> bool {
+        self.decoder.is_none() && self.carrier_has_ended()
+    }
+
+    fn carrier_has_ended(&self) -> bool {
         match &self.carrier {
             Carrier::Http1(connected) => connected.reader.has_ended(),
             Carrier::Http2(reader) => reader.has_ended(),
         }
     }
 
-    /// Whether the head named the length of the body.
+    /// Whether the head named the length of the body. Of a compressed one it names another.
     pub fn has_known_length(&self) -> bool {
         match &self.carrier {
+            _ if self.decoder.is_some() => false,
             Carrier::Http1(connected) => connected.has_known_length,
             Carrier::Http2(reader) => reader.has_known_length(),
         }
@@ -158,6 +209,7 @@ impl Body {
     /// Bytes certainly still to come; `None` when the framing does not tell (chunked between chunks, until close).
     pub fn owed(&self) -> Option<u64> {
         match &self.carrier {
+            _ if self.decoder.is_some() => None,
             Carrier::Http1(connected) => connected.reader.owed(),
             Carrier::Http2(reader) => reader.owed(),
         }
@@ -183,7 +235,7 @@ impl Body {
 
     /// Gives connection and permit back as soon as the end has been read.
     fn settle(&mut self) {
-        if !self.has_ended() {
+        if !self.carrier_has_ended() {
             return;
         }
         if let Carrier::Http1(connected) = &mut self.carrier

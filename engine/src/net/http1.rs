@@ -1,7 +1,8 @@
 //! HTTP/1.1 heads and body framing over a [`Stream`].
 //!
-//! Strict where RFC 9112 names a smuggling or truncation risk: `Content-Length` together with `Transfer-Encoding`,
-//! differing lengths, unreadable chunk sizes and oversized heads are errors, never guesses.
+//! Strict where RFC 9112 names a smuggling or truncation risk: differing lengths, unreadable chunk sizes and oversized
+//! heads are errors, never guesses. What harms nobody on a connection that is closed afterwards is survived there: heads
+//! with odd lines ([`super::head`]), and a length beside chunks (docs/decisions/length-beside-chunks.md).
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -9,12 +10,16 @@ use std::task::{Context, Poll, ready};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::head::{end_of_head, tidied};
 use super::stream::Stream;
+use super::tls::Unannounced;
 
 /// Longest response head.
 pub const LARGEST_HEAD_BYTES: usize = 64 * 1024;
-/// Most header lines in a head.
-const MOST_HEADERS: usize = 128;
+/// Header lines for which there is room on the stack.
+const USUAL_HEADERS: usize = 128;
+/// Most header lines in a head; real origins send hundreds of cookies.
+pub const MOST_HEADERS: usize = 2048;
 /// Most interim (1xx) responses before the real one.
 const MOST_INTERIM: usize = 8;
 
@@ -44,6 +49,9 @@ pub struct Head {
     pub framing: Framing,
     /// Whether the connection may serve another request.
     pub keeps_alive: bool,
+    /// It names a length and chunks at once. The chunks count (RFC 9112 §6.3), but on a connection that has served another
+    /// request before, the bytes may be the answer to that one.
+    pub is_contradictory: bool,
 }
 
 /// Where a body ends (RFC 9112 §6.3).
@@ -132,43 +140,67 @@ async fn read_one_head(stream: &mut Stream, excess: &mut Vec<u8>) -> Result<Head
 
 /// Parses one head at the start of `bytes`; `None` while it is incomplete.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
-    let mut lines = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut response = httparse::Response::new(&mut lines);
-    let length =
-        match response.parse(bytes).map_err(|cause| Fault::Framing(format!("its head is not HTTP/1.1: {cause}")))? {
-            httparse::Status::Partial => return Ok(None),
-            httparse::Status::Complete(length) => length,
-        };
+    let strictly = parse_with_room(bytes);
+    let Err(Fault::Framing(problem)) = strictly else { return strictly };
+    let Some(length) = end_of_head(bytes) else { return Err(Fault::Framing(problem)) };
+    let tidy = tidied(&bytes[..length]).map_err(|why| Fault::Framing(format!("{problem}; {why}")))?;
+    let parsed = parse_with_room(&tidy)?;
+    Ok(parsed.map(|(head, _)| (Head { keeps_alive: false, ..head }, length)))
+}
+
+fn parse_with_room(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
+    let unreadable = |cause| Fault::Framing(format!("its head is not HTTP/1.1: {cause}"));
+    match parse(bytes, &mut [httparse::EMPTY_HEADER; USUAL_HEADERS]) {
+        Err(Problem::Syntax(httparse::Error::TooManyHeaders)) => {
+            match parse(bytes, &mut vec![httparse::EMPTY_HEADER; MOST_HEADERS]) {
+                Err(Problem::Syntax(cause)) => Err(unreadable(cause)),
+                Err(Problem::Meaning(fault)) => Err(fault),
+                Ok(parsed) => Ok(parsed),
+            }
+        }
+        Err(Problem::Syntax(cause)) => Err(unreadable(cause)),
+        Err(Problem::Meaning(fault)) => Err(fault),
+        Ok(parsed) => Ok(parsed),
+    }
+}
+
+enum Problem {
+    Syntax(httparse::Error),
+    Meaning(Fault),
+}
+
+fn parse<'bytes>(
+    bytes: &'bytes [u8],
+    lines: &mut [httparse::Header<'bytes>],
+) -> Result<Option<(Head, usize)>, Problem> {
+    let mut response = httparse::Response::new(lines);
+    let length = match response.parse(bytes).map_err(Problem::Syntax)? {
+        httparse::Status::Partial => return Ok(None),
+        httparse::Status::Complete(length) => length,
+    };
     let status = response.code.unwrap_or_default();
+    let is_http11 = response.version == Some(1);
     let mut headers = HeaderMap::with_capacity(response.headers.len());
     for line in response.headers.iter() {
-        let unreadable = || Fault::Framing(format!("its header {:?} cannot be read", line.name));
+        let unreadable = || Problem::Meaning(Fault::Framing(format!("its header {:?} cannot be read", line.name)));
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| unreadable())?;
         headers.append(name, HeaderValue::from_bytes(line.value).map_err(|_| unreadable())?);
     }
-    let framing = framing(status, &headers)?;
-    let keeps_alive = keeps_alive(response.version == Some(1), &headers) && framing != Framing::UntilClose;
-    Ok(Some((Head { status, headers, framing, keeps_alive }, length)))
+    let framing = framing(status, &headers).map_err(Problem::Meaning)?;
+    let is_contradictory = framing == Framing::Chunked && headers.contains_key(CONTENT_LENGTH);
+    // HTTP/1.0 knows no chunks: whoever sends them there has passed on what it did not understand.
+    let is_known_framing = framing != Framing::Chunked || is_http11;
+    let keeps_alive =
+        keeps_alive(is_http11, &headers) && framing != Framing::UntilClose && is_known_framing && !is_contradictory;
+    Ok(Some((Head { status, headers, framing, keeps_alive, is_contradictory }, length)))
 }
 
 fn framing(status: u16, headers: &HeaderMap) -> Result<Framing, Fault> {
     if status < 200 || status == 204 || status == 304 {
         return Ok(Framing::Length(0));
     }
-    let lengths = headers.get_all(CONTENT_LENGTH);
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if lengths.iter().next().is_some() {
-            return Err(Fault::Framing("it has both Content-Length and Transfer-Encoding".to_owned()));
-        }
-        let is_chunked = codings.next().is_none() && coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-        return if is_chunked {
-            Ok(Framing::Chunked)
-        } else {
-            Err(Fault::Framing("its transfer coding was not asked for".to_owned()))
-        };
-    }
     let mut length = None;
+    let lengths = headers.get_all(CONTENT_LENGTH);
     for value in lengths.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
         let parsed = decimal(value.trim_ascii())
             .ok_or_else(|| Fault::Framing("its Content-Length is not a number".to_owned()))?;
@@ -176,6 +208,15 @@ fn framing(status: u16, headers: &HeaderMap) -> Result<Framing, Fault> {
             return Err(Fault::Framing("it has two different Content-Lengths".to_owned()));
         }
         length = Some(parsed);
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let is_chunked = codings.next().is_none() && coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        return if is_chunked {
+            Ok(Framing::Chunked)
+        } else {
+            Err(Fault::Framing("its transfer coding was not asked for".to_owned()))
+        };
     }
     Ok(length.map_or(Framing::UntilClose, Framing::Length))
 }
@@ -205,6 +246,8 @@ fn keeps_alive(is_http11: bool, headers: &HeaderMap) -> bool {
 /// Reads a body according to its framing.
 pub struct BodyReader {
     state: State,
+    has_begun: bool,
+    ended_unannounced: bool,
 }
 
 enum State {
@@ -226,12 +269,17 @@ impl BodyReader {
             Framing::Chunked => State::ChunkSize(Vec::new()),
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state }
+        Self { state, has_begun: false, ended_unannounced: false }
     }
 
     /// Whether the whole body has been read.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended)
+    }
+
+    /// Whether the body ended with its connection, and TLS did not say that it would: a cut looks the same.
+    pub fn ended_unannounced(&self) -> bool {
+        self.ended_unannounced
     }
 
     /// How many bytes are certainly still to come before the body ends or its framing needs a look.
@@ -268,7 +316,15 @@ impl BodyReader {
                     return Poll::Ready(Ok(read));
                 }
                 State::UntilClose => {
-                    let read = ready!(excess.poll_read(cx, stream, buffer))?;
+                    // Many servers close without `close_notify`. Browsers and curl take what came; so does this, and says so.
+                    let read = match ready!(excess.poll_read(cx, stream, buffer)) {
+                        Err(cause) if Unannounced::is_cause(&cause) && self.has_begun => {
+                            self.ended_unannounced = true;
+                            0
+                        }
+                        read => read?,
+                    };
+                    self.has_begun = true;
                     if read == 0 {
                         self.state = State::Ended;
                     }
@@ -397,8 +453,36 @@ mod tests {
     }
 
     #[test]
-    fn refuses_length_and_transfer_encoding_together() {
-        assert!(head("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
+    fn chunks_win_over_a_length_and_the_connection_is_over_then() {
+        let both = head("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        assert_eq!((both.framing, both.keeps_alive, both.is_contradictory), (Framing::Chunked, false, true));
+        for other in
+            ["5x\r\nTransfer-Encoding: chunked", "5, 6\r\nTransfer-Encoding: chunked", "5\r\nTransfer-Encoding: x"]
+        {
+            assert!(head(&format!("HTTP/1.1 200 OK\r\nContent-Length: {other}\r\n\r\n")).is_err(), "{other}");
+        }
+        let old = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(!head(old).unwrap().keeps_alive);
+    }
+
+    #[test]
+    fn a_head_with_odd_lines_is_read_and_its_connection_is_not_used_again() {
+        let odd = head("HTTP/1.1 200 OK\r\nPHP Warning: x\r\nA : b\r\n c\r\nContent-Length: 5\r\n\r\n").unwrap();
+        assert_eq!(
+            (odd.framing, odd.keeps_alive, odd.headers["a"].as_bytes()),
+            (Framing::Length(5), false, &b"b c"[..])
+        );
+        for lines in ["Content-Length : 5", "Content-Length: 5\r\n 6", "PHP Transfer-Encoding: chunked"] {
+            assert!(head(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n")).is_err(), "{lines}");
+        }
+        assert!(head("ICY 200 OK\r\nA : b\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn hundreds_of_headers_are_read() {
+        let cookies = "Set-Cookie: a=b\r\n".repeat(500);
+        let many = head(&format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{cookies}\r\n")).unwrap();
+        assert_eq!((many.headers.len(), many.keeps_alive), (501, true));
     }
 
     #[test]

@@ -5,8 +5,11 @@
 //! connections, caps per host, the resolver's cache, TLS sessions and the egress policy.
 
 pub mod body;
+pub mod coding;
 pub mod connector;
+pub mod cookies;
 pub mod dns;
+pub mod head;
 pub mod hot;
 pub mod http1;
 mod http2;
@@ -26,6 +29,7 @@ use url::Url;
 pub use self::body::Body;
 use self::body::{Carrier, Connected};
 use self::connector::{Connector, Endpoint, place};
+use self::cookies::Jar;
 use self::http2::{Origins, Route};
 use self::pool::{Pool, PoolKey};
 use self::proxy::Proxy;
@@ -39,6 +43,9 @@ use crate::limit::{ConnectionPermits, PermitHolder};
 const PUBLIC_HEADERS: [header::HeaderName; 5] =
     [header::ACCEPT, header::ACCEPT_LANGUAGE, header::ORIGIN, header::REFERER, header::USER_AGENT];
 
+/// Hops that are followed unless the caller says otherwise; as many as browsers.
+pub const MOST_REDIRECTS: u32 = 20;
+
 /// One `GET`, with the bounds it runs under.
 #[derive(Debug, Clone)]
 pub struct FetchSpec {
@@ -48,6 +55,8 @@ pub struct FetchSpec {
     pub headers: HeaderMap,
     /// A `Cookie` header, sent to `private_to` only.
     pub cookies: Option<String>,
+    /// Cookies that know where they belong; what answers set is added to them.
+    pub jar: Arc<Jar>,
     /// The origin that headers outside the public few, and cookies, may be sent to. `None` is the origin of `url`.
     pub private_to: Option<url::Origin>,
     /// First and last byte, both included; an open end asks for all the rest.
@@ -76,13 +85,14 @@ impl FetchSpec {
             url,
             headers: HeaderMap::new(),
             cookies: None,
+            jar: Arc::default(),
             private_to: None,
             range: None,
             if_range: None,
             proxy: None,
             connect_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
-            max_redirects: 10,
+            max_redirects: MOST_REDIRECTS,
             allows_http2: false,
             holder: None,
         }
@@ -166,6 +176,7 @@ impl Client {
         let mut hops = 0;
         loop {
             let response = self.get_once(spec, &url, &private_to).await?;
+            spec.jar.learn(&url, &response.headers);
             let Some(location) = redirect(&response) else { return Ok(response) };
             if hops == spec.max_redirects {
                 return Err(Error::LimitExceeded {
@@ -277,7 +288,7 @@ impl Client {
         if fresh.is_none()
             && let Some(stream) = self.shared.pool.take(key)
         {
-            match self.exchange(stream, spec, url, headers).await {
+            match self.exchange(stream, true, spec, url, headers).await {
                 Err(Error::Truncated { .. }) => {}
                 answered => return answered,
             }
@@ -290,12 +301,13 @@ impl Client {
                 self.shared.connector.connect(&endpoint).await?
             }
         };
-        self.exchange(stream, spec, url, headers).await
+        self.exchange(stream, false, spec, url, headers).await
     }
 
     async fn exchange(
         &self,
         mut stream: Stream,
+        has_served: bool,
         spec: &FetchSpec,
         url: &GuardedUrl,
         headers: &HeaderMap,
@@ -308,6 +320,11 @@ impl Client {
             http1::read_head(&mut stream, &mut excess).await
         };
         match tokio::time::timeout(spec.header_timeout, exchange).await {
+            // Refused like an end of the connection: a fresh one shows whose answer it is.
+            Ok(Ok(head)) if head.is_contradictory && has_served => Err(Error::Truncated {
+                place: place(url),
+                detail: "a kept connection brought both Content-Length and Transfer-Encoding".to_owned(),
+            }),
             Ok(Ok(head)) => Ok(Answered {
                 status: head.status,
                 first_byte: started.elapsed(),
@@ -333,7 +350,9 @@ impl Client {
             }
         }
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if is_private && let Some(Ok(cookies)) = spec.cookies.as_deref().map(HeaderValue::from_str) {
+        let line = spec.cookies.as_deref().filter(|_| is_private);
+        let cookies = spec.jar.header_for(url, line).map(|cookies| HeaderValue::from_bytes(cookies.as_bytes()));
+        if let Some(Ok(cookies)) = cookies {
             headers.insert(header::COOKIE, cookies);
         }
         if let Some((first, last)) = spec.range {
@@ -364,8 +383,15 @@ fn no_answer(spec: &FetchSpec, url: &GuardedUrl) -> Error {
 /// `None`: not a redirect. `Some(None)`: a redirect to nowhere.
 fn redirect(response: &Response) -> Option<Option<String>> {
     matches!(response.status, 301 | 302 | 303 | 307 | 308).then(|| {
-        let location = response.headers.get(header::LOCATION)?;
-        // Locations are often raw UTF-8, which `to_str` refuses.
-        String::from_utf8(location.as_bytes().to_vec()).ok()
+        let location = response.headers.get(header::LOCATION)?.as_bytes();
+        // Often raw UTF-8, which `to_str` refuses. Other bytes (Latin-1) go back as they came, which the server understands.
+        let escaped = || {
+            let escape = |byte: &u8| match byte {
+                0..0x80 => char::from(*byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            };
+            location.iter().map(escape).collect()
+        };
+        Some(String::from_utf8(location.to_vec()).unwrap_or_else(|_| escaped()))
     })
 }

@@ -78,6 +78,18 @@ fn provider() -> rustls::crypto::CryptoProvider {
     provider
 }
 
+/// The connection ended between two records, without `close_notify`.
+#[derive(Debug, thiserror::Error)]
+#[error("the peer closed without close_notify")]
+pub struct Unannounced;
+
+impl Unannounced {
+    /// Whether this is what ended the connection.
+    pub fn is_cause(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
 /// A TLS session over TCP. Between reads it holds only what belongs to an unfinished record.
 pub struct TlsStream {
     tcp: TcpStream,
@@ -182,10 +194,12 @@ impl TlsStream {
             let limit = buffer.len().max(LARGEST_RECORD + held).min(HOT_BYTES);
             let received = ready!(poll_recv(&mut self.tcp, cx, &mut hot[held..limit]))?;
             if received == 0 {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the peer closed without close_notify",
-                )));
+                let is_between_records = self.ciphertext.is_empty();
+                return Poll::Ready(Err(if is_between_records {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, Unannounced)
+                } else {
+                    io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed within a TLS record")
+                }));
             }
             self.ciphertext.clear();
             let filled = held + received;

@@ -28,7 +28,7 @@ impl PyEngine {
     #[new]
     #[pyo3(signature = (
         *, egress_allow=Vec::new(), ca_file=None, max_connections=256, max_connections_per_host=16,
-        rate_limit=None, user_agent=None, worker_threads=None
+        rate_limit=None, user_agent=None, worker_threads=None, disk_floor=0
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor")]
     fn new(
@@ -40,6 +40,7 @@ impl PyEngine {
         rate_limit: Option<u64>,
         user_agent: Option<String>,
         worker_threads: Option<usize>,
+        disk_floor: u64,
     ) -> PyResult<Self> {
         let defaults = Settings::default();
         let settings = Settings {
@@ -50,6 +51,7 @@ impl PyEngine {
             rate_limit: rate_limit.filter(|rate| *rate > 0),
             user_agent: user_agent.unwrap_or(defaults.user_agent),
             worker_threads,
+            disk_floor,
         };
         Ok(Self { engine: Engine::new(&settings).or_raise(python)? })
     }

@@ -26,7 +26,7 @@ create_exception!(
 create_exception!(_engine, DigestMismatch, EngineError, "All bytes arrived and are not the promised ones.");
 create_exception!(_engine, LimitExceeded, EngineError, "More bytes, redirects, fragments or depth than allowed.");
 create_exception!(_engine, StorageError, EngineError, "The disk refused; the part file and its journal stay.");
-create_exception!(_engine, DiskFull, StorageError, "No room for the file.");
+create_exception!(_engine, DiskFull, StorageError, "No room for the file, or none that may be taken.");
 create_exception!(_engine, TargetExists, StorageError, "The target's name is taken; it is never replaced.");
 create_exception!(_engine, JournalLocked, StorageError, "Somebody else is writing the same part file.");
 create_exception!(_engine, Cancelled, EngineError, "The task was told to stop; its journal stays.");
@@ -65,7 +65,7 @@ pub fn exception(python: Python<'_>, error: &Error) -> PyErr {
     let text = error.to_string();
     let raised = match error {
         Error::InvalidRequest(_) => InvalidRequest::new_err(text),
-        Error::Unsupported(_) => Unsupported::new_err(text),
+        Error::Unsupported(_) | Error::Playlist { .. } => Unsupported::new_err(text),
         Error::EgressDenied(_) => EgressDenied::new_err(text),
         Error::HttpStatus { .. } => HttpStatus::new_err(text),
         Error::UrlExpired { .. } => UrlExpired::new_err(text),

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
 
+use super::cookie::Cookies;
 use super::error::{Raise, exception};
 use super::request::seconds;
 use crate::download::Outcome;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::progress::Snapshot;
+use crate::remark::Remark;
 use crate::request::Request;
 
 /// Ctrl-C is noticed within this time.
@@ -53,9 +55,10 @@ impl PyHandle {
         python: Python<'_>,
         url: String,
         headers: Option<HashMap<String, String>>,
-        cookies: Option<String>,
+        cookies: Option<Cookies<'_>>,
     ) -> PyResult<()> {
         let headers = headers.map(|headers| header_map(&url, headers)).transpose().or_raise(python)?;
+        let cookies = cookies.map(|cookies| Cookies::split(Some(cookies)));
         self.handle.refresh(url, headers, cookies).or_raise(python)
     }
 
@@ -152,7 +155,9 @@ pub struct PyOutcome {
     etag: Option<String>,
     content_type: Option<String>,
     final_url: String,
+    missing_fragments: u32,
     durability: &'static str,
+    remarks: Vec<&'static str>,
 }
 
 impl PyOutcome {
@@ -169,7 +174,9 @@ impl PyOutcome {
             etag: outcome.etag,
             content_type: outcome.content_type,
             final_url: outcome.final_url,
+            missing_fragments: outcome.missing_fragments,
             durability: outcome.durability.name(),
+            remarks: outcome.remarks.into_iter().map(Remark::name).collect(),
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here calls Python from one of the engine's threads. Every wait releases the GIL and looks for signals.
 
+mod cookie;
 mod engine;
 mod error;
 mod evict;
@@ -16,10 +17,12 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("MOST_CONNECTIONS", crate::request::MOST_CONNECTIONS)?;
     error::register(module)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<request::PyRequest>()?;
     module.add_class::<request::PyFragment>()?;
+    module.add_class::<cookie::PyCookie>()?;
     module.add_class::<stream::PyStream>()?;
     module.add_class::<handle::PyHandle>()?;
     module.add_class::<handle::PySnapshot>()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::cookie::Cookies;
 use super::error::Raise;
 use crate::error::{Error, Result};
 use crate::fragments::Selection;
@@ -59,7 +60,7 @@ impl PyRequest {
         expected_digest=None, hashes=vec!["blake3".to_owned()], connections=None, max_range_bytes=None,
         rate_limit=None, weight=1, proxy=None, max_bytes=None, timeout_seconds=None, connect_timeout_seconds=10.0,
         answer_timeout_seconds=120.0, idle_timeout_seconds=30.0, minimum_speed=0, retries=8, trust_length=false,
-        max_redirects=10, stream=None, http2=true, durable=true
+        max_redirects=20, stream=None, representation=None, skip_missing=0, http2=true, durable=true
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of the Python constructor")]
     fn new(
@@ -67,7 +68,7 @@ impl PyRequest {
         url: String,
         target: String,
         headers: Option<HashMap<String, String>>,
-        cookies: Option<String>,
+        cookies: Option<Cookies<'_>>,
         kind: &str,
         fragments: Vec<PyRef<'_, PyFragment>>,
         expected_size: Option<u64>,
@@ -88,21 +89,27 @@ impl PyRequest {
         trust_length: bool,
         max_redirects: u32,
         stream: Option<usize>,
+        representation: Option<String>,
+        skip_missing: u32,
         http2: bool,
         durable: bool,
     ) -> PyResult<Self> {
         let source = match kind {
-            "file" => Source::Single { url },
+            "file" | "media" => Source::Single { url },
             "hls" => Source::Hls { url },
             "dash" => Source::Dash { url },
             "fragments" => Source::Fragments(fragments.iter().map(|fragment| fragment.spec.clone()).collect()),
-            other => return Err(PyValueError::new_err(format!("kind is file, hls, dash or fragments, not {other:?}"))),
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "kind is file, media, hls, dash or fragments, not {other:?}"
+                )));
+            }
         };
         let mut request = Request::new(source, target);
         for (name, value) in headers.unwrap_or_default() {
             request = request.header(&name, &value).or_raise(python)?;
         }
-        request.cookies = cookies;
+        (request.cookies, request.jar) = Cookies::split(cookies);
         request.expected_size = expected_size;
         request.expected_digest = match expected_digest {
             Some((name, hex)) => Some((algorithm(&name).or_raise(python)?, hex)),
@@ -123,7 +130,14 @@ impl PyRequest {
         request.retries = retries;
         request.trust_length = trust_length;
         request.max_redirects = max_redirects;
-        request.selection = stream.map_or_else(Selection::default, Selection::Index);
+        request.selection = match (stream, representation) {
+            (Some(_), Some(_)) => return Err(PyValueError::new_err("stream and representation exclude each other")),
+            (Some(stream), None) => Selection::Index(stream),
+            (None, Some(representation)) => Selection::Identifier(representation),
+            (None, None) => Selection::default(),
+        };
+        request.skip_missing = skip_missing;
+        request.is_media = kind == "media";
         request.http2 = http2;
         request.durable = durable;
         request.validate().or_raise(python)?;

@@ -3,15 +3,20 @@
 //! Bytes go to `<target>.part` by positioned writes; the target's name is taken only by [`PartFile::publish`], once,
 //! and never from another file: sync, rename without replacing, sync of the folder.
 
-use std::ffi::OsString;
+mod naming;
+mod room;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
+use self::naming::take_name;
+pub use self::naming::with_suffix;
+use self::room::Room;
 use crate::error::{Error, Result};
 use crate::faultpoint::disk;
 
@@ -59,6 +64,7 @@ pub struct PartFile {
     path: PathBuf,
     target: PathBuf,
     folder: OwnedFd,
+    room: Room,
 }
 
 impl PartFile {
@@ -86,7 +92,7 @@ impl PartFile {
             }
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = disk()
-                .and_then(|()| Ok(rustix::fs::openat(&folder, part_name, flags, Mode::from_raw_mode(0o644))?))
+                .and_then(|()| Ok(rustix::fs::openat(&folder, part_name, flags, Mode::from_raw_mode(0o666))?))
                 .map_err(|cause| Error::storage("create", &path, &cause))?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
@@ -102,12 +108,19 @@ impl PartFile {
                     Err(cause) => return Err(Error::storage("remove", &path, &cause.into())),
                 },
                 Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {
-                    return Ok(Self { file: File::from(file), path, target: target.to_owned(), folder });
+                    let (file, target, room) = (File::from(file), target.to_owned(), Room::default());
+                    return Ok(Self { file, path, target, folder, room });
                 }
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(cause) => return Err(Error::storage("look at", &path, &cause.into())),
             }
         }
+    }
+
+    /// Writes only while so many bytes of the disk stay free.
+    pub fn keeping_free(mut self, floor: u64) -> Self {
+        self.room = Room::above(floor);
+        self
     }
 
     /// Where the bytes are.
@@ -137,35 +150,13 @@ impl PartFile {
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
 
-    /// Makes the file `total` bytes long with room behind every byte, so that a full disk shows now and not later.
-    /// File systems that cannot reserve get a sparse file.
-    pub fn reserve(&self, total: u64) -> Result<()> {
-        self.set_length(total)?;
-        if total == 0 {
-            return Ok(());
-        }
-        let reserved = match self.in_memory_room()? {
-            Some(room) if room < total => Err(Errno::NOSPC),
-            Some(_) => Ok(()),
-            None => rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, total),
-        };
-        match reserved {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
-            Err(cause) => Err(Error::storage("reserve room for", &self.path, &cause.into())),
-        }
-    }
-
-    /// How long the file can become where files live in memory; `None` on every other file system. tmpfs reserves by
-    /// handing out every page, and clears it when it is written: a fifth of what a download costs there.
-    fn in_memory_room(&self) -> Result<Option<u64>> {
-        const TMPFS_MAGIC: u64 = 0x0102_1994;
-        let failed = |cause: Errno| Error::storage("look at", &self.path, &cause.into());
-        let system = rustix::fs::fstatfs(&self.file).map_err(failed)?;
-        if system.f_type as u64 != TMPFS_MAGIC || system.f_blocks == 0 {
-            return Ok(None);
-        }
-        let held = rustix::fs::fstat(&self.file).map_err(failed)?.st_blocks as u64 * 512;
-        Ok(Some(held + system.f_bavail as u64 * system.f_bsize as u64))
+    /// Refuses a length that does not fit: a disk that is too small shows now and not later. Nothing is taken for bytes
+    /// that have only been announced.
+    pub fn expect(&self, total: u64) -> Result<()> {
+        let stat =
+            rustix::fs::fstat(&self.file).map_err(|cause| Error::storage("look at", &self.path, &cause.into()))?;
+        let held = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        self.room.expect(&self.file, &self.path, total.saturating_sub(held))
     }
 
     /// Cuts or extends the file.
@@ -177,6 +168,7 @@ impl PartFile {
 
     /// Writes all of `bytes` at `offset`.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.room.take(&self.file, &self.path, bytes.len() as u64)?;
         disk()
             .and_then(|()| self.file.write_all_at(bytes, offset))
             .map_err(|cause| Error::storage("write to", &self.path, &cause))
@@ -202,19 +194,9 @@ impl PartFile {
             return Err(Error::InvalidRequest("the target names no file".to_owned()));
         };
         disk().map_err(|cause| Error::storage("publish", &self.target, &cause))?;
-        match rustix::fs::renameat_with(&self.folder, from, &self.folder, to, RenameFlags::NOREPLACE) {
+        match take_name(&self.folder, from, to) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(Error::target_exists(&self.target)),
-            // Some network and FUSE file systems: a hard link does not replace either.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                match rustix::fs::linkat(&self.folder, from, &self.folder, to, AtFlags::empty()) {
-                    Ok(()) => {}
-                    Err(Errno::EXIST) => return Err(Error::target_exists(&self.target)),
-                    Err(cause) => return Err(failed("publish", cause)),
-                }
-                // The next download to this target removes a part name that stays.
-                let _ = rustix::fs::unlinkat(&self.folder, from, AtFlags::empty());
-            }
             Err(cause) => return Err(failed("publish", cause)),
         }
         crate::faultpoint!("K9");
@@ -250,13 +232,6 @@ impl Drop for PartFile {
     }
 }
 
-/// `path` with `suffix` behind its whole name, extension included.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path.as_os_str());
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,13 +262,25 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_refused_when_there_is_too_little_and_not_handed_out_before_it_is_written() {
-        let Ok(folder) = tempfile::tempdir_in("/dev/shm") else { return };
+    fn an_announced_length_takes_no_room_and_one_that_cannot_fit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
         let part = PartFile::open(&folder.path().join("film.mp4")).unwrap();
-        let Some(room) = part.in_memory_room().unwrap() else { return };
-        assert!(matches!(part.reserve(room + (1 << 40)), Err(Error::DiskFull { .. })));
-        part.reserve(1 << 20).unwrap();
+        part.expect(1 << 24).unwrap();
+        part.set_length(1 << 24).unwrap();
         assert_eq!(rustix::fs::fstat(&part.file).unwrap().st_blocks, 0);
+        assert!(matches!(part.expect(1 << 60), Err(Error::DiskFull { .. })));
+        assert_eq!(part.length().unwrap(), 1 << 24);
+    }
+
+    #[test]
+    fn nothing_is_written_into_the_room_that_is_kept_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = rustix::fs::statvfs(folder.path()).unwrap();
+        // The floor is bounded by a twentieth of the disk, which more than that is free of wherever tests run.
+        let part = PartFile::open(&folder.path().join("film.mp4")).unwrap().keeping_free(1 << 20);
+        let beyond = volume.f_bavail * volume.f_frsize;
+        assert!(matches!(part.room.take(&part.file, &part.path, beyond), Err(Error::DiskFull { .. })));
+        part.write_at(b"fits", 0).unwrap();
     }
 
     #[test]

@@ -199,7 +199,9 @@ async def test_ffmpeg_itself_is_never_started_on_the_network(
     assert canary.hits == []
 
 
-@pytest.mark.parametrize(("case", "kind"), [("offline", "live"), ("geo", "geo_blocked"), ("fail", "login_required")])
+@pytest.mark.parametrize(
+    ("case", "kind"), [("offline", "not_live"), ("geo", "geo_blocked"), ("fail", "login_required")]
+)
 async def test_a_failure_has_a_kind_and_words_of_ours(
     extractor: ChildExtractor, site: Site, workspace: Path, case: str, kind: str
 ) -> None:

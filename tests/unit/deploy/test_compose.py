@@ -10,8 +10,12 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from vasset.bootstrap.local_servers import CONSUMER_TIMEOUT_MILLISECONDS
+from vasset.config import Settings
+
 ROLES = {"gateway": 8080, "auth": 9101, "parser": 9102, "downloader": 9103, "asset": 9104}
 SERVERS = {"postgres", "redis", "rabbitmq"}
+MONITORING = {"prometheus", "alertmanager"}
 
 
 class Strict(BaseModel):
@@ -44,6 +48,7 @@ class Logging(Strict):
 class Service(Strict):
     image: Annotated[str, Field(pattern=r"^(\$\{VASSET_IMAGE:-vasset:built\}|[a-z0-9/]+:[a-z0-9.-]*\d[a-z0-9.-]*)$")]
     build: Build | None = None
+    entrypoint: list[str] | None = None
     command: list[str] | None = None
     environment: dict[str, str] = {}
     env_file: list[str] = []
@@ -82,8 +87,9 @@ def compose(deploy: Path) -> Compose:
 
 
 def test_it_is_five_services_and_three_servers(compose: Compose) -> None:
-    assert set(compose.services) == set(ROLES) | SERVERS | {"prometheus"}
-    assert compose.services["prometheus"].profiles == ["monitoring"]
+    assert set(compose.services) == set(ROLES) | SERVERS | MONITORING
+    for name in MONITORING:
+        assert compose.services[name].profiles == ["monitoring"]
     assert set(compose.model_extra or {}) == {"x-service", "x-needs-servers"}
 
 
@@ -114,14 +120,36 @@ def test_each_role_is_confined_and_asked_how_it_is(compose: Compose, role: str) 
 def test_each_server_has_a_health_check_and_keeps_to_the_inside(compose: Compose, server: str) -> None:
     service = compose.services[server]
     assert service.healthcheck is not None
-    assert service.networks == ["inside"]
-    assert not service.ports
+    assert "inside" in service.networks
+    if server != "rabbitmq":
+        assert service.networks == ["inside"]
+        assert not service.ports
+
+
+def test_the_management_of_the_broker_is_for_this_host_alone(compose: Compose, deploy: Path) -> None:
+    broker = compose.services["rabbitmq"]
+    assert broker.image.endswith("-management")
+    assert broker.ports == ["127.0.0.1:15672:15672"]
+    assert "outside" in broker.networks, "an internal network publishes no port"
+
+
+def test_the_broker_lets_a_worker_hold_a_wake_up_longer_than_its_longest_recording(
+    compose: Compose, deploy: Path
+) -> None:
+    assert "./rabbitmq/vasset.conf:/etc/rabbitmq/conf.d/20-vasset.conf:ro" in compose.services["rabbitmq"].volumes
+    [written] = re.findall(
+        r"^consumer_timeout = (\d+)$", (deploy / "rabbitmq" / "vasset.conf").read_text(), re.MULTILINE
+    )
+    settings = Settings()
+    assert int(written) / 1000 > settings.live_max_seconds + settings.task_timeout_seconds
+    assert int(written) == CONSUMER_TIMEOUT_MILLISECONDS
+    assert f"consumer_timeout = {written}\n" in (deploy / "kubernetes" / "stateful" / "rabbitmq.yaml").read_text()
 
 
 def test_only_roles_that_fetch_or_serve_reach_outside(compose: Compose) -> None:
     assert compose.networks["inside"].internal
     outside = {name for name, service in compose.services.items() if "outside" in service.networks}
-    assert outside == {"gateway", "parser", "downloader", "prometheus"}
+    assert outside == {"gateway", "parser", "downloader", "rabbitmq"} | MONITORING
 
 
 def test_nothing_listens_for_the_world_unless_it_is_asked_to(compose: Compose) -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from tests.support.kustomize import build
 from vasset.config import Settings, load_settings
 
 ENVIRONMENTS = ("local", "test", "staging", "production")
@@ -97,3 +98,19 @@ def test_a_misspelt_setting_is_refused(tmp_path: Path) -> None:
     config.write_text("worker_slotz: 7\n")
     with pytest.raises(ValidationError, match="worker_slotz"):
         load_settings(config)
+
+
+@pytest.mark.parametrize(
+    ("environment", "host"),
+    [("test", "test.vasset.internal"), ("staging", "staging.vasset.com"), ("production", "api.vasset.com")],
+)
+def test_each_environment_answers_to_its_name_of_the_prd(deploy: Path, environment: str, host: str) -> None:
+    settings = load_settings(deploy / "environments" / f"{environment}.yaml")
+    assert settings.allowed_hosts[0] == host
+    [ingress] = [one for one in build(deploy / "kubernetes" / "overlays" / environment) if one["kind"] == "Ingress"]
+    assert ingress["spec"]["rules"][0]["host"] == host
+    assert ingress["spec"]["tls"][0]["hosts"] == [host]
+
+
+def test_one_host_with_compose_answers_to_itself(deploy: Path) -> None:
+    assert {"localhost", "127.0.0.1"} <= set(load_settings(deploy / "environments" / "staging.yaml").allowed_hosts)

@@ -10,6 +10,20 @@ import pytest
 import yaml
 
 KEYWORDS = {"stages", "default", "variables", "workflow"}
+# Of GitLab's reference of the file: words of the top level, which no job may be called; and what a job may say.
+RESERVED = {
+    "image", "services", "stages", "before_script", "after_script", "variables", "cache", "include", "default", "workflow", "spec",
+    "true", "false", "nil",
+}  # fmt: skip
+OF_A_JOB = {
+    "after_script", "allow_failure", "artifacts", "before_script", "cache", "coverage", "dependencies", "environment", "extends",
+    "hooks", "id_tokens", "image", "inherit", "interruptible", "needs", "pages", "parallel", "release", "resource_group", "retry",
+    "rules", "run", "script", "secrets", "services", "stage", "start_in", "tags", "timeout", "trigger", "variables", "when",
+}  # fmt: skip
+OF_THE_DEFAULTS = {
+    "after_script", "artifacts", "before_script", "cache", "hooks", "id_tokens", "image", "interruptible", "retry", "services",
+    "tags", "timeout",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +42,29 @@ def jobs(pipeline: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_the_stages_follow_the_requirements(jobs: dict[str, dict[str, Any]]) -> None:
     order = list(jobs)
-    wanted = ["unit-tests", "image", "push", "deploy-test", "integration-tests", "approve", "deploy-production"]
+    wanted = ["unit-tests", "build-image", "push", "deploy-test", "integration-tests", "approve", "deploy-production"]
     assert [name for name in order if name in wanted] == wanted
+
+
+def test_gitlab_accepts_the_names_and_words_of_every_job(pipeline: dict[str, Any]) -> None:
+    """A job called ``image`` is the global image to GitLab, and the whole file is refused."""
+    assert set(pipeline["default"]) <= OF_THE_DEFAULTS
+    for name, job in pipeline.items():
+        if name in KEYWORDS:
+            continue
+        assert name not in RESERVED, name
+        assert isinstance(job, dict), name
+        assert set(job) <= OF_A_JOB, name
+        assert name.startswith(".") or isinstance(job.get("script") or pipeline[job["extends"]]["script"], list), name
+        for rule in job.get("rules", []):
+            assert set(rule) <= {"if", "when", "changes", "exists", "allow_failure", "variables", "needs"}, name
+
+
+def test_what_a_job_needs_comes_before_it(pipeline: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> None:
+    stages = pipeline["stages"]
+    for name, job in jobs.items():
+        for needed in job.get("needs", []):
+            assert stages.index(jobs[needed]["stage"]) <= stages.index(job["stage"]), name
 
 
 def test_every_stage_has_a_job(pipeline: dict[str, Any], jobs: dict[str, dict[str, Any]]) -> None:

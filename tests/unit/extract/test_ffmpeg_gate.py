@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from vasset.adapters.extract import ffmpeg_gate
 from vasset.adapters.extract.ffmpeg_gate import Refused, guarded
 
 MP4 = b"\0\0\0\x20ftypisom" + bytes(64)
@@ -115,3 +118,12 @@ def test_questions_about_the_program_itself_are_answered(folder: Path) -> None:
     assert guarded("ffmpeg", ["-bsfs"], str(folder)) == ["-bsfs"]
     with pytest.raises((Refused, OSError, ValueError)):
         guarded("ffprobe", ["-bsfs", "/etc/passwd"], str(folder))
+
+
+def test_the_gate_starts_without_what_takes_longer_than_the_interpreter(folder: Path) -> None:
+    gate = str(Path(ffmpeg_gate.__file__))
+    asked = ["-I", "-S", "-X", "importtime", gate, "ffmpeg", "/bin/true", "-version"]
+    said = subprocess.run([sys.executable, *asked], cwd=folder, capture_output=True, text=True, check=True).stderr
+    loaded = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+    assert "vasset.adapters.extract.sniff" in loaded
+    assert not loaded & {"pathlib", "re", "enum", "subprocess", "urllib.parse"}

@@ -6,7 +6,7 @@ import pytest
 
 from vasset import _engine
 from vasset.adapters.fetch.failures import translated
-from vasset.domain.errors import TransferFailed
+from vasset.domain.errors import TransferFailed, UrlsExpired
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,10 @@ def test_a_status_is_told_apart_by_whose_fault_it_is(status: int, kind: str) -> 
     failure = translated(error)
     assert isinstance(failure, TransferFailed)
     assert (failure.kind, failure.retryable) == (kind, status >= 500)
+
+
+def test_a_refused_address_is_not_called_expired() -> None:
+    """403 is also an address bound to somebody else, or asked for too early: nobody knows that it ran out."""
+    failure = translated(_engine.UrlExpired("GET https://site.test/v answered 403"))
+    assert isinstance(failure, UrlsExpired)
+    assert failure.kind == "media_refused"

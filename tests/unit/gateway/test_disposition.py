@@ -61,3 +61,16 @@ def test_what_a_browser_could_run_is_octets_and_never_inline(name: str) -> None:
 def test_media_keeps_its_type(name: str, media_type: str) -> None:
     assert media_type_of(name) == media_type
     assert may_play_inline(media_type)
+
+
+@pytest.mark.parametrize(("name", "plain"), [
+    ("видео.mp4", "download-7.mp4"), ("动画 电影.mkv", "download-7.mkv"), ("🎬", "download-7"), ("می\u200cخواهم.webm", "download-7.webm"),
+    ("видео 2.mp4", "2.mp4"), ("..", "download-7"), ("видео.фильм", "download-7"), ("Фильм.mp4.exe-файл", "mp4.exe-"),
+])  # fmt: skip
+def test_a_name_without_latin_letters_has_a_number_instead(name: str, plain: str) -> None:
+    assert content_disposition(name, inline=False, number=7).split('"')[1] == plain
+
+
+@pytest.mark.parametrize("name", ["👨\u200d👩\u200d👧.mp4", "می\u200cخواهم.mp4"])
+def test_joiners_arrive(name: str) -> None:
+    assert unquote(content_disposition(name, inline=False).partition("UTF-8''")[2]) == name

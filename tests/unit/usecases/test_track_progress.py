@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from vasset.domain.download import Mode, Phase, Task, TaskFailure, TaskStatus
 from vasset.domain.media import Container
 from vasset.domain.ports import TransferSnapshot
-from vasset.usecases.track_progress import ProgressTracker, frame_of
+from vasset.domain.progress import Waiting
+from vasset.usecases.track_progress import ProgressTracker, frame_of, waiting_frame
 from vasset.usecases.watch_progress import newest
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -71,7 +72,31 @@ def test_the_row_and_the_live_ending_carry_the_same_sequence() -> None:
     live = ProgressTracker(TASK, 2).ending(0.0, Phase.FAILED, TaskFailure("r", "m", False))
     row = frame_of(replace(TASK, status=TaskStatus.FAILED, failure=TaskFailure("r", "m", False)))
     assert live.seq == row.seq
-    assert live.error == row.error == {"reason": "r", "message": "m", "retryable": False}
+    assert live.error == row.error
+    assert row.error is not None
+    assert (row.error["reason"], row.error["message"], row.error["retryable"]) == ("r", "m", False)
+
+
+def test_a_failure_says_of_what_kind_it_is_and_when_it_is_tried_again() -> None:
+    refused = TaskFailure("extraction_failed", "Too many requests.", True, "rate_limited")
+    waiting = replace(
+        TASK, status=TaskStatus.RETRY, failure=refused, not_before=datetime(2026, 3, 4, 12, 5, tzinfo=UTC)
+    )
+    error = frame_of(waiting).error
+    assert error is not None
+    assert (error["kind"], error["fault"], error["retry_at"]) == ("rate_limited", "pace", "2026-03-04T12:05:00+00:00")
+    assert error["action"]
+    live = ProgressTracker(TASK, 2).ending(0.0, Phase.QUEUED, refused, retry_at=waiting.not_before)
+    assert live.error == error
+
+
+def test_what_is_waited_for_stands_in_the_frame_until_the_end() -> None:
+    tracker = ProgressTracker(TASK, 2)
+    tracker.waiting = Waiting("site", "the site makes us wait 6 s")
+    frame = tracker.tick(0.0)
+    assert frame is not None
+    assert frame.waiting_for == {"reason": "site", "message": "the site makes us wait 6 s"}
+    assert tracker.ending(1.0, Phase.COMPLETED).waiting_for is None
 
 
 def test_a_live_frame_of_an_earlier_execution_is_not_shown() -> None:
@@ -84,3 +109,27 @@ def test_a_live_frame_of_an_earlier_execution_is_not_shown() -> None:
 def test_a_frame_of_somebody_elses_task_is_never_taken() -> None:
     live = replace(ProgressTracker(TASK, 2).ending(0.0, Phase.DOWNLOADING), user_id=8, downloaded_bytes=99)
     assert newest(TASK, live).downloaded_bytes == 0
+
+
+def test_what_an_earlier_execution_reached_is_never_gone_back_behind() -> None:
+    """Paused at 56.7 %, the bar of the next execution once began at 28.9 %."""
+    resumed = replace(TASK, fence=3, downloaded_bytes=567, total_bytes=1_000)
+    tracker = ProgressTracker(resumed, 3)
+    frames = [tracker.tick(0.0)]
+    for downloaded in (0, 289, 600):
+        tracker.observe(TransferSnapshot(downloaded, 1_000, 1.0))
+        frames.append(tracker.tick(0.0))
+    shown = [(frame.percent, frame.downloaded_bytes) for frame in frames if frame is not None]
+    assert shown[0] == (56.7, 567)
+    assert shown == sorted(shown)
+    assert shown[-1] == (60.0, 600)
+
+
+def test_the_words_of_waiting_rise_and_give_way_to_what_comes_next() -> None:
+    queued = replace(TASK, status=TaskStatus.QUEUED)
+    row, waiting = frame_of(queued), Waiting("disk", "the disk is full")
+    first, later = (waiting_frame(queued, waiting, NOW.timestamp() + seconds) for seconds in (0, 10**7))
+    assert row.seq < first.seq < later.seq < ProgressTracker(TASK, 3).ending(0.0, Phase.FAILED).seq
+    assert newest(queued, later).waiting_for == {"reason": "disk", "message": "the disk is full"}
+    assert newest(replace(queued, status=TaskStatus.PAUSED), later).waiting_for is None
+    assert later.seq < frame_of(replace(queued, status=TaskStatus.FAILED)).seq

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,10 @@ class Surroundings:
     breaker: Breaker | None = None
     heartbeat_seconds: float = 0.02
     task_timeout_seconds: float = 30.0
+    task_turn_seconds: float = 3_600.0
+    slept: list[float] = field(default_factory=list)
+    on_sleep: Callable[[float], Awaitable[None]] | None = None
+    extraction_gate: Slots = field(default_factory=lambda: Slots(2))
 
     async def submit(self, user: int = 0, url: str = "http://site.test/watch", mode: Mode = Mode.QUICK) -> Task:
         submission = Submission(self.users[user], url, mode, "best", Container.MP4)
@@ -67,14 +71,22 @@ class Surroundings:
                 lease_seconds=LEASE_SECONDS,
                 heartbeat_seconds=self.heartbeat_seconds,
                 task_timeout_seconds=self.task_timeout_seconds,
+                task_turn_seconds=self.task_turn_seconds,
             ),
-            extraction_gate=Slots(2),
+            extraction_gate=self.extraction_gate,
             postprocess_gate=Slots(2),
             report_unexpected=lambda task_id, error: self.unexpected.append(error),
             proxies=self.proxies,
             breaker=self.breaker,
+            sleep=self._sleep,
         )
         return RunDownload(parts, lease)
+
+    async def _sleep(self, seconds: float) -> None:
+        if self.on_sleep is not None:
+            await self.on_sleep(seconds)
+        else:
+            self.slept.append(seconds)
 
     async def task(self, task_id: str) -> Task:
         return await self.store.get(task_id, user_id=None)

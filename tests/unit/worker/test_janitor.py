@@ -10,6 +10,8 @@ import pytest
 
 from tests.unit.worker.conftest import LEASE_SECONDS, Surroundings
 from vasset.adapters.db.files import SqlFileStore
+from vasset.adapters.db.policy import KeepTimes
+from vasset.adapters.db.retention import SqlRetention
 from vasset.domain.download import Mode, TaskStatus
 from vasset.domain.errors import DependencyDown
 from vasset.domain.history import HistoryEntry
@@ -33,6 +35,7 @@ def janitor_of(around: Surroundings, *, clean_percent: float = 101.0, relieve: R
         SqlFileStore(around.store._database),
         around.storage,
         around.storage.workspaces,
+        SqlRetention(around.store._database, KeepTimes()),
         around.clock,
         times=JanitorTimes(),
         clean_percent=clean_percent,

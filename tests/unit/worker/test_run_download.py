@@ -1,7 +1,10 @@
 """One execution of a task: what it writes, when it stops, and what the next one finds (P3–P5, P13, P17, P25)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -215,6 +218,83 @@ async def test_expired_addresses_are_extracted_again_and_the_transfer_goes_on(ar
     assert around.extractor.extractions == 3
     assert len(around.fetcher.transfers) == 1
     assert len(around.fetcher.transfers[0].refreshed) == 2
+    assert around.slept == [2.0, 10.0]
+    assert list(around.extractor.asked[-1].again) == list(around.extractor.streams)
+
+
+async def test_an_address_that_is_refused_whenever_it_is_new_is_given_up_in_words(around: Surroundings) -> None:
+    around.fetcher.on_result = raising(UrlsExpired())
+    await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.failure is not None
+    assert (ended.task.failure.kind, around.extractor.extractions) == ("media_refused", 3)
+
+
+async def test_what_the_site_makes_us_wait_for_is_waited_for_outside_the_page_slot_and_no_failure(
+    around: Surroundings,
+) -> None:
+    """YouTube serves a video when its advertisement would be over, and answers 403 before."""
+    notes = Notes()
+    around.breaker = around.proxies = notes
+    around.extractor.streams = (replace(around.extractor.streams[0], available_at=time.time() + 6.0),)
+    await around.submit()
+    run = around.run(await around.claim())
+    seen: list[Mapping[str, str] | None] = []
+
+    async def look(seconds: float) -> None:
+        frame = run.tick()
+        seen.append(frame.waiting_for if frame is not None else None)
+        around.slept.append(seconds)
+        assert around.fetcher.transfers == []
+        assert around.extraction_gate.in_use == 0
+
+    around.on_sleep = look
+    ended = await run.run()
+    assert ended.task is not None
+    assert ended.task.status is TaskStatus.COMPLETED
+    assert seen == [{"reason": "site", "message": "the site makes us wait 6 s"}]
+    assert 5.0 < around.slept[0] <= 6.0
+    assert (around.extractor.extractions, notes.recorded, notes.blamed) == (
+        1,
+        [("site.test|http://one:1", True)],
+        [False],
+    )
+
+
+async def test_a_rate_limit_is_waited_out_longer_every_time(around: Surroundings) -> None:
+    around.extractor.on_extract = raising(ExtractionFailed("429", kind="rate_limited", retryable=True))
+    task = await around.submit()
+    for wait in (300, 600):
+        ended = await around.run(await around.claim()).run()
+        assert ended.task is not None
+        assert ended.task.not_before == around.clock.now() + timedelta(seconds=wait)
+        around.clock.advance(wait + 1)
+    error = (await around.task(task.id)).failure
+    assert error is not None
+    assert error.kind == "rate_limited"
+
+
+@pytest.mark.parametrize("has_exits", [True, False])
+async def test_a_refused_address_is_asked_again_only_through_another_exit(
+    around: Surroundings, has_exits: bool
+) -> None:
+    around.proxies = Notes() if has_exits else None
+    around.extractor.on_extract = raising(ExtractionFailed("403", kind="ip_blocked"))
+    await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.status is (TaskStatus.RETRY if has_exits else TaskStatus.FAILED)
+
+
+async def test_a_turn_that_is_over_keeps_the_bytes_and_costs_no_attempt(around: Surroundings) -> None:
+    hold(around, "downloading")
+    around.task_turn_seconds = 0.05
+    task = await around.submit()
+    await around.run(await around.claim()).run()
+    row = await around.task(task.id)
+    assert (row.status, row.attempt, row.failure) == (TaskStatus.QUEUED, 0, None)
+    assert around.storage.workspaces.fences(task.id) == [1]
 
 
 @pytest.mark.parametrize(
@@ -379,3 +459,66 @@ async def test_an_overtaken_worker_never_takes_back_what_its_successor_has(
     entry = await SqlLibrary(around.database, QuotaPolicy({})).entry(around.users[0], ended.task.history_id)
     assert entry.file_path == only
     assert (around.storage.root / only).read_bytes() == CONTENT
+
+
+async def test_a_full_disk_gives_the_bytes_up_before_any_row_is_written(around: Surroundings) -> None:
+    task = await around.submit()
+    lease = await around.claim()
+    seen: list[bool] = []
+
+    async def full() -> None:
+        workspace = around.storage.workspace(task.id, lease.fence)
+        (workspace / "v.mp4.part").write_bytes(CONTENT)
+        around.store.fail = failing  # type: ignore[method-assign]
+        raise DiskFull()
+
+    async def failing(*arguments: object, **keywords: object) -> Task:
+        seen.append((around.storage.root / "tmp" / task.id).exists())
+        raise DependencyDown("the database is on the same disk")
+
+    around.fetcher.on_result = full
+    run = around.run(lease)
+    around.clock.advance(LEASE_SECONDS)
+    running = asyncio.create_task(run.run())
+    async with asyncio.timeout(10):
+        while not seen:
+            await asyncio.sleep(0)
+    around.clock.advance(LEASE_SECONDS * 2)
+    assert (await running).disk_pressure
+    assert not any(seen)
+
+
+async def test_a_child_that_fills_the_disk_is_stopped_and_the_task_fails_in_words(around: Surroundings) -> None:
+    gate = hold(around, "merging")
+    await around.submit()
+    run = around.run(await around.claim())
+    running = asyncio.create_task(run.run())
+    await gate.arrived.wait()
+    assert run.is_written_by_a_child
+    assert run.run_out_of_room()
+    ended = await running
+    assert ended.task is not None
+    assert ended.task.status is TaskStatus.RETRY
+    assert ended.task.failure is not None
+    assert ended.task.failure.reason == "disk_full"
+    assert around.files() == []
+    assert not run.run_out_of_room()
+
+
+async def test_a_pause_writes_down_how_far_it_was_and_the_next_execution_goes_on_there(around: Surroundings) -> None:
+    gate = hold(around, "downloading")
+    task = await around.submit()
+    run = around.run(await around.claim())
+    running = asyncio.create_task(run.run())
+    await gate.arrived.wait()
+    shown = run.tick()
+    await around.store.pause(task.id, user_id=None)
+    run.nudge()
+    await running
+    paused = await around.task(task.id)
+    assert shown is not None
+    assert paused.downloaded_bytes == shown.downloaded_bytes > 0
+    await around.store.resume(task.id, user_id=None)
+    again = around.run(await around.claim()).tick()
+    assert again is not None
+    assert again.downloaded_bytes == paused.downloaded_bytes

@@ -53,7 +53,7 @@ class SqlAccounts(SqlSessions):
     async def account(self, user_id: int) -> Account | None:
         return await self._account(_BY_ID, user_id)
 
-    async def set_password(self, user_id: int, password_hash: str) -> None:
+    async def set_password(self, user_id: int, password_hash: str, *, keep_session: int) -> None:
         async with self._database.write() as transaction:
             await transaction.execute(
                 update(users)
@@ -62,7 +62,11 @@ class SqlAccounts(SqlSessions):
             )
             await transaction.execute(
                 update(user_sessions)
-                .where(user_sessions.c.user_id == user_id, user_sessions.c.revoked_at.is_(None))
+                .where(
+                    user_sessions.c.user_id == user_id,
+                    user_sessions.c.id != keep_session,
+                    user_sessions.c.revoked_at.is_(None),
+                )
                 .values(revoked_at=transaction.now)
             )
 

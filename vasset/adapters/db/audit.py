@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Select, and_, case, delete, exists, func, or_, select, update
 
 from vasset.adapters.db.database import Database, Transaction
-from vasset.adapters.db.quota import refund
-from vasset.adapters.db.tables import download_history, outbox, quota_ledger, tasks, user_quotas
+from vasset.adapters.db.dialect import insert_if_absent
+from vasset.adapters.db.quota import refund, start_of
+from vasset.adapters.db.tables import download_history, outbox, quota_ledger, tasks, user_quotas, user_totals
+from vasset.adapters.db.totals import recount
 from vasset.domain.audit import Finding, KnownFile
 from vasset.domain.download import TaskStatus
 
@@ -28,7 +30,9 @@ class SqlAudit:
     async def findings(self) -> Sequence[Finding]:
         async with self._database.read() as transaction:
             found: list[Finding] = []
-            for statement, describe in _checks(transaction):
+            first_day = (await transaction.execute(select(func.min(quota_ledger.c.day)))).scalar_one()
+            # The janitor removes the ledger's oldest days; an empty one has lost nothing yet.
+            for statement, describe in _checks(transaction, first_day or date(1, 1, 2)):
                 rows = (await transaction.execute(statement.limit(LIMIT))).all()
                 found += [describe(row) for row in rows]
             return found
@@ -61,15 +65,16 @@ class SqlAudit:
             return dict((await transaction.execute(select(tasks.c.id, tasks.c.status))).all())
 
 
-def _checks(transaction: Transaction) -> list[tuple[Select[Any], Any]]:
+def _checks(transaction: Transaction, kept_since: date) -> list[tuple[Select[Any], Any]]:
     return [
         (_status_mismatches(), _describe_status),
         (_histories_without_task(), _describe_orphan),
         (_completed_without_file(), _describe_fileless),
         (_unfinished_with_file(), _describe_early_file),
-        (_wrong_debits(), _describe_debits),
-        (_missing_refunds(), _describe_refund),
-        (_wrong_counters(), _describe_counter),
+        (_wrong_debits(kept_since), _describe_debits),
+        (_missing_refunds(kept_since), _describe_refund),
+        (_wrong_counters(kept_since), _describe_counter),
+        (_wrong_totals(), _describe_totals),
         (_orphaned_messages(), _describe_message),
         (_lost_leases(transaction), _describe_lease),
     ]
@@ -122,24 +127,26 @@ def _describe_early_file(row: Any) -> Finding:
     return Finding("early_file", row.id, f"task {row.id} is {row.status} but its file is visible")
 
 
-def _wrong_debits() -> Select[Any]:
+def _wrong_debits(kept_since: date) -> Select[Any]:
     debits = (
         select(func.count())
         .where(quota_ledger.c.task_id == tasks.c.id, quota_ledger.c.kind == "debit")
         .scalar_subquery()
     )
-    return select(tasks.c.id, tasks.c.debits, debits.label("entered")).where(debits != tasks.c.debits)
+    differs = and_(debits != tasks.c.debits, tasks.c.created_at >= start_of(kept_since))
+    return select(tasks.c.id, tasks.c.debits, debits.label("entered")).where(differs)
 
 
 def _describe_debits(row: Any) -> Finding:
     return Finding("debits", row.id, f"task {row.id} was debited {row.debits} times, the ledger says {row.entered}")
 
 
-def _missing_refunds() -> Select[Any]:
+def _missing_refunds(kept_since: date) -> Select[Any]:
     refunded = exists().where(
         quota_ledger.c.task_id == tasks.c.id, quota_ledger.c.kind == "refund", quota_ledger.c.n == tasks.c.debits
     )
-    return select(tasks.c.id).where(tasks.c.status == TaskStatus.FAILED, ~refunded)
+    kept = tasks.c.created_at >= start_of(kept_since)
+    return select(tasks.c.id).where(tasks.c.status == TaskStatus.FAILED, ~refunded, kept)
 
 
 def _describe_refund(row: Any) -> Finding:
@@ -154,16 +161,33 @@ def _balance() -> Any:
     )
 
 
-def _wrong_counters() -> Select[Any]:
+def _wrong_counters(kept_since: date) -> Select[Any]:
     balance = _balance()
     return select(user_quotas.c.user_id, user_quotas.c.daily_used, balance.label("balance")).where(
-        user_quotas.c.daily_used != balance
+        user_quotas.c.daily_used != balance, user_quotas.c.day >= kept_since
     )
 
 
 def _describe_counter(row: Any) -> Finding:
     return Finding(
         "counter", str(row.user_id), f"user {row.user_id} used {row.daily_used} units, the ledger says {row.balance}",
+        repairable=True,
+    )  # fmt: skip
+
+
+def _wrong_totals() -> Select[Any]:
+    counted = recount()
+    differs = or_(
+        user_totals.c.user_id.is_(None),
+        *(user_totals.c[column.name].is_distinct_from(column) for column in counted.c if column.name != "user_id"),
+    )
+    kept = counted.outerjoin(user_totals, user_totals.c.user_id == counted.c.user_id)
+    return select(counted.c.user_id).select_from(kept).where(differs)
+
+
+def _describe_totals(row: Any) -> Finding:
+    return Finding(
+        "totals", str(row.user_id), f"the kept totals of user {row.user_id} are not what their downloads add up to",
         repairable=True,
     )  # fmt: skip
 
@@ -215,6 +239,15 @@ async def _repair_counter(transaction: Transaction, user_id: str) -> None:
     await transaction.execute(update(user_quotas).where(mine).values(daily_used=_balance(), updated_at=transaction.now))
 
 
+async def _repair_totals(transaction: Transaction, user_id: str) -> None:
+    mine = user_totals.c.user_id == int(user_id)
+    await insert_if_absent(transaction, user_totals, {"user_id": int(user_id)})
+    await transaction.execute(select(user_totals.c.user_id).where(mine).with_for_update())
+    counted = recount()
+    found = (await transaction.execute(select(counted).where(counted.c.user_id == int(user_id)))).one()
+    await transaction.execute(update(user_totals).where(mine).values(dict(found._mapping)))
+
+
 async def _repair_message(transaction: Transaction, message_id: str) -> None:
     await transaction.execute(delete(outbox).where(outbox.c.id == int(message_id)))
 
@@ -223,5 +256,6 @@ _REPAIRS = {
     "status": _repair_status,
     "refund": _repair_refund,
     "counter": _repair_counter,
+    "totals": _repair_totals,
     "outbox": _repair_message,
 }

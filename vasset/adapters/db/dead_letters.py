@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, select, text, true, update
 
 from vasset.adapters.db.outbox import body_of
+from vasset.adapters.db.rows import failure_values
 from vasset.adapters.db.store_base import StoreBase
-from vasset.adapters.db.tables import tasks
-from vasset.domain.download import TaskStatus
+from vasset.adapters.db.tables import DEAD, tasks
 from vasset.domain.ports import DeadLetter
 from vasset.telemetry.redaction import redact_url
 
@@ -37,7 +37,7 @@ class SqlDeadLetters(StoreBase):
                 await self._queue(
                     transaction, row,
                     attempt=0, downloaded_bytes=0, started_at=None, completed_at=None,
-                    failure_reason=None, failure_message=None, failure_retryable=None,
+                    **failure_values(None),
                 )  # fmt: skip
             return len(rows)
 
@@ -50,11 +50,7 @@ class SqlDeadLetters(StoreBase):
 
 
 def _undismissed(task_ids: Sequence[str], reason: str | None) -> ColumnElement[bool]:
-    condition: ColumnElement[bool] = and_(
-        tasks.c.status == TaskStatus.FAILED,
-        tasks.c.deleted_at.is_(None),
-        or_(tasks.c.dismissed_fence.is_(None), tasks.c.dismissed_fence != tasks.c.fence),
-    )
+    condition: ColumnElement[bool] = and_(true(), text(DEAD))
     if task_ids:
         condition = and_(condition, tasks.c.id.in_(list(task_ids)))
     if reason is not None:

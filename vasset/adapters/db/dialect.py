@@ -1,11 +1,14 @@
-"""The one statement both databases spell alike but SQLAlchemy does not: insert unless it is there."""
+"""What both databases can do but SQLAlchemy does not spell alike: insert unless it is there, and text without case and accents."""
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, Table
+from sqlalchemy import ColumnElement, Executable, Table, Text, func, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
 
 from vasset.adapters.db.database import Transaction
 
@@ -30,3 +33,35 @@ def _insert_if_absent(table: Table, is_sqlite: bool) -> Executable:
     from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 
     return insert_postgresql(table).on_conflict_do_nothing()
+
+
+class Folded(GenericFunction[str]):
+    """A text as it is searched: without case, without the accents that can be taken off (U+0300 to U+036F).
+
+    SQLite's own ``lower`` and ``LIKE`` know the letters of ASCII alone, so it gets a function of ours (:func:`folded`); PostgreSQL has
+    what is needed, without an extension. The needle goes through the same function as the haystack.
+    """
+
+    type = Text()
+    name = "vasset_folded"
+    inherit_cache = True
+
+
+@compiles(Folded, "postgresql")
+def _on_postgresql(element: Folded, compiler: Any, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    return f"regexp_replace(normalize(lower({text}), NFKD), '[\\u0300-\\u036f]', '', 'g')"
+
+
+def folded(text: str | None) -> str | None:
+    """What SQLite calls ``vasset_folded``."""
+    if text is None or text.isascii():
+        return text and text.lower()
+    letters = unicodedata.normalize("NFKD", text.lower())
+    return "".join(letter for letter in letters if not "\u0300" <= letter <= "\u036f")
+
+
+def mentions(column: ColumnElement[str], needle: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Whether ``needle`` is in ``column``; no character of it means anything but itself."""
+    find = func.instr if is_sqlite else func.strpos
+    return find(Folded(column), Folded(literal(needle, column.type))) > 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import select, text, update
 
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.rows import history_from
-from vasset.adapters.db.tables import download_history
+from vasset.adapters.db.tables import EXPIRING, MISPLACED, REMOVING, download_history
 from vasset.domain.download import Mode
 from vasset.domain.history import HistoryEntry, PublishedFile
 
@@ -21,15 +21,16 @@ class SqlFileStore:
 
     async def expired(self, *, limit: int) -> Sequence[HistoryEntry]:
         async with self._database.write() as transaction:
-            over = and_(download_history.c.mode == Mode.QUICK, download_history.c.expire_at <= transaction.now)
-            oldest = (
+            begun = select(download_history.c.id).where(text(REMOVING)).order_by(download_history.c.id)
+            over = (
                 select(download_history.c.id)
-                .where(download_history.c.file_path.is_not(None), or_(download_history.c.removing, over))
+                .where(text(EXPIRING), download_history.c.expire_at <= transaction.now)
                 .order_by(download_history.c.expire_at, download_history.c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
             )
-            ids = list((await transaction.execute(oldest)).scalars())
+            ids: list[int] = []
+            for oldest in (begun, over):
+                left = oldest.limit(limit - len(ids)).with_for_update(skip_locked=True)
+                ids += [id for id in (await transaction.execute(left)).scalars() if id not in ids]
             marked = await transaction.execute(
                 update(download_history)
                 .where(download_history.c.id.in_(ids))
@@ -68,9 +69,7 @@ class SqlFileStore:
         statement = (
             select(download_history)
             .where(
-                download_history.c.mode == Mode.ARCHIVE,
-                download_history.c.removing.is_(False),
-                download_history.c.file_path.startswith("tmp/"),
+                text(MISPLACED),
             )
             .order_by(download_history.c.id)
             .limit(limit)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
 
 from vasset.adapters.db.database import Database
-from vasset.adapters.db.quota import day_of, read_quota, start_of
+from vasset.adapters.db.dialect import mentions
+from vasset.adapters.db.quota import day_of, read_quota
 from vasset.adapters.db.rows import history_from
-from vasset.adapters.db.tables import download_history, tasks, user_quotas
+from vasset.adapters.db.tables import download_history, tasks, user_quotas, user_totals
+from vasset.adapters.db.totals import shown_tasks_of
 from vasset.domain.download import TaskStatus
 from vasset.domain.errors import IllegalTransition, NotFound
 from vasset.domain.history import HistoryEntry, Page, Statistics
@@ -24,17 +27,18 @@ class SqlLibrary:
         self._policy = policy
 
     async def history(self, user_id: int, *, page: int, per_page: int, query: str | None) -> Page[HistoryEntry]:
-        """``query`` is looked for in title, file name and URL, letters of either case alike."""
+        """``query`` is looked for in title, file name and URL, letters of either case, with or without accents, alike."""
         mine = _visible(user_id)
+        total = select(shown_tasks_of(TaskStatus)).where(user_totals.c.user_id == user_id)
         if query:
-            mine = and_(mine, _mentions(query))
+            mine = and_(mine, _mentions(query, is_sqlite=self._database.is_sqlite))
+            total = select(func.count()).select_from(download_history).where(mine)
         newest = select(download_history).where(mine).order_by(download_history.c.id.desc())
+        first = (page - 1) * per_page
         async with self._database.read() as transaction:
-            total = (
-                await transaction.execute(select(func.count()).select_from(download_history).where(mine))
-            ).scalar_one()
-            rows = (await transaction.execute(newest.limit(per_page).offset((page - 1) * per_page))).all()
-        return Page([_readable(row) for row in rows], page, per_page, int(total))
+            found = int((await transaction.execute(total)).scalar_one_or_none() or 0)
+            rows = (await transaction.execute(newest.limit(per_page).offset(first))).all() if first < found else []
+        return Page([_readable(row) for row in rows], page, per_page, found)
 
     async def entry(self, user_id: int, history_id: int) -> HistoryEntry:
         statement = select(download_history).where(_visible(user_id), download_history.c.id == history_id)
@@ -80,38 +84,30 @@ class SqlLibrary:
         return float(used) / float(limit) if limit else 0.0
 
     async def statistics(self, user_id: int | None) -> Statistics:
-        whose: ColumnElement[bool] = true() if user_id is None else tasks.c.user_id == user_id
-        completed = tasks.c.status == TaskStatus.COMPLETED
+        whose: ColumnElement[bool] = true() if user_id is None else user_totals.c.user_id == user_id
         async with self._database.read() as transaction:
-            today = start_of(day_of(transaction.now))
-            counts = await transaction.execute(
-                select(
-                    tasks.c.status,
-                    func.count().label("tasks"),
-                    func.coalesce(func.sum(tasks.c.downloaded_bytes).filter(completed), 0).label("bytes"),
-                    func.count().filter(completed, tasks.c.completed_at >= today).label("today"),
-                )
-                .where(whose)
-                .group_by(tasks.c.status)
-            )
-            rows = counts.all()
-            stored = select(func.coalesce(func.sum(download_history.c.file_size), 0)).where(
-                download_history.c.file_path.is_not(None)
-            )
-            if user_id is not None:
-                stored = stored.where(download_history.c.user_id == user_id)
-            stored_bytes = int((await transaction.execute(stored)).scalar_one())
-        return _statistics(rows, stored_bytes)
+            totals = _TOTALS.where(whose)
+            row = (await transaction.execute(totals, {"today": day_of(transaction.now)})).one()
+        return _statistics({name: int(value or 0) for name, value in row._mapping.items()})
 
 
-def _statistics(rows: Any, stored_bytes: int) -> Statistics:
-    by_status = {str(row.status): row.tasks for row in rows}
-    succeeded, failed = by_status.get(TaskStatus.COMPLETED, 0), by_status.get(TaskStatus.FAILED, 0)
+_TOTALS = select(
+    *(func.sum(user_totals.c[status]).label(status) for status in TaskStatus),
+    func.sum(user_totals.c.downloaded_bytes).label("downloaded_bytes"),
+    func.sum(user_totals.c.stored_bytes).label("stored_bytes"),
+    func.sum(user_totals.c.completed_that_day)
+    .filter(user_totals.c.completed_day >= bindparam("today", type_=user_totals.c.completed_day.type))
+    .label("completed_today"),
+)
+
+
+def _statistics(totals: Mapping[str, int]) -> Statistics:
+    succeeded, failed = totals[TaskStatus.COMPLETED], totals[TaskStatus.FAILED]
     return Statistics(
-        tasks_by_status=by_status,
-        stored_bytes=stored_bytes,
-        downloaded_bytes=sum(int(row.bytes) for row in rows),
-        completed_today=sum(row.today for row in rows),
+        tasks_by_status={str(status): totals[status] for status in TaskStatus if totals[status]},
+        stored_bytes=totals["stored_bytes"],
+        downloaded_bytes=totals["downloaded_bytes"],
+        completed_today=totals["completed_today"],
         success_rate=succeeded / (succeeded + failed) if succeeded + failed else None,
     )
 
@@ -120,9 +116,9 @@ def _visible(user_id: int) -> ColumnElement[bool]:
     return and_(download_history.c.user_id == user_id, download_history.c.deleted_at.is_(None))
 
 
-def _mentions(query: str) -> ColumnElement[bool]:
+def _mentions(query: str, *, is_sqlite: bool) -> ColumnElement[bool]:
     columns = (download_history.c.title, download_history.c.file_name, download_history.c.url)
-    return or_(*(column.icontains(query, autoescape=True) for column in columns))
+    return or_(*(mentions(column, query, is_sqlite=is_sqlite) for column in columns))
 
 
 def _readable(row: Any) -> HistoryEntry:

@@ -18,7 +18,7 @@ from vasset.domain.errors import Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0008"
 _ADVISORY_LOCK = 0x7641_5353_4554  # "vASSET": any number that nobody else takes
 
 

@@ -17,3 +17,14 @@ class TaskPolicy:
     refund_cancelled: bool = True
     quick_ttl_seconds: float = 86_400
     max_attempts: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTimes:
+    """How long rows stay after their last use."""
+
+    idempotency_keys_seconds: float = 86_400
+    spent_tokens_seconds: float = 7 * 86_400
+    ended_sessions_seconds: float = 30 * 86_400
+    ledger_seconds: float = 90 * 86_400
+    deleted_seconds: float = 30 * 86_400

@@ -1,7 +1,7 @@
 """The usual submission on PostgreSQL: one call of a function instead of nine statements, spoken to the driver directly.
 
 A burst is paid for in round trips, in SQLAlchemy's 0.3 ms a statement, and in the lock on the user's quota row, which lasts as long as the
-gateway's event loop takes to send the next statement. The function (``migrations/versions/0005_sites.py``) says what
+gateway's event loop takes to send the next statement. The function (``sql/submit_v2.sql``) says what
 ``task_submission.py`` says and decides nothing else: whatever is not usual (a known key, no quota, too many tasks) keeps nothing
 and is left to the statements there.
 """
@@ -16,11 +16,12 @@ import orjson
 from vasset.adapters.db.database import Database
 from vasset.adapters.db.outbox import body_of, wake_up_key
 from vasset.adapters.db.types import storable
-from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, site_of
+from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus
+from vasset.usecases.site_key import site_of
 
 SUBMIT = """
 SELECT kept_as, accepted_at
-FROM submit_quickly($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+FROM submit_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """
 
 

@@ -9,11 +9,23 @@ from vasset.domain.history import HistoryEntry
 from vasset.domain.user import Role, User
 
 
+def failure_values(failure: TaskFailure | None) -> dict[str, Any]:
+    """The columns of ``tasks`` that hold ``failure``; without one, those that forget the last."""
+    return {
+        "failure_reason": failure.reason if failure else None,
+        "failure_kind": failure.kind if failure else None,
+        "failure_message": failure.message if failure else None,
+        "failure_retryable": failure.retryable if failure else None,
+    }
+
+
 def task_from(row: Any) -> Task:
     """A row of ``tasks``."""
     failure = None
     if row.failure_reason is not None:
-        failure = TaskFailure(row.failure_reason, row.failure_message or "", bool(row.failure_retryable))
+        failure = TaskFailure(
+            row.failure_reason, row.failure_message or "", bool(row.failure_retryable), row.failure_kind
+        )
     return Task(
         id=row.id,
         user_id=row.user_id,

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, event, exc
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from vasset.adapters.db.dialect import folded
 from vasset.adapters.db.sqlite_writer import SqliteWriter
 from vasset.adapters.db.statements import STATEMENT_TIMEOUT_SECONDS, Inline, Statements
 
@@ -86,11 +87,12 @@ class SqliteBackend:
         return {"in_use": pool.checkedout(), "idle": pool.checkedin(), "limit": pool.size()}
 
     async def close(self) -> None:
+        """Afterwards the file is the whole database: whoever copies it has everything, without the log beside it."""
         self._close_glance()
         self._glancing.dispose()
-        await self._writer.close()
         await on_thread(self._threads, self._engine.dispose)
         self._threads.shutdown(wait=False)
+        await self._writer.close()
 
     def _within(self, begin: str, call: Callable[[Connection], Result]) -> Result:
         with self._engine.connect() as connection:
@@ -172,5 +174,6 @@ def _set_up(engine: Engine, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
+        connection.create_function("vasset_folded", 1, folded, deterministic=True)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").close()

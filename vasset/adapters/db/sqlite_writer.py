@@ -10,6 +10,7 @@ A group is atomic towards the disk only. Within it every writer succeeds or fail
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +110,11 @@ class SqliteWriter:
         """Commit what is under way, refuse what comes later. Idempotent."""
         self._closed = True
         await asyncio.gather(*self._closing)
-        if self._connection is not None:
+        if self._connection is not None and self._raw is not None:
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # another process reads, or the disk is full: the log stays, and is as good
+                await asyncio.get_running_loop().run_in_executor(self._committing, _checkpoint, self._raw)
             self._connection.close()
             self._connection = self._raw = None
         self._engine.dispose()
@@ -187,6 +192,10 @@ class SqliteWriter:
             connection.execute(f"PRAGMA {pragma}").close()
         if faultpoint.is_armed("K16"):  # every commit checkpoints, so that one can be hit
             connection.execute("PRAGMA wal_autocheckpoint=1").close()
+
+
+def _checkpoint(raw: sqlite3.Connection) -> None:
+    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -41,6 +41,26 @@ metadata = MetaData(
     }
 )
 
+# Conditions of partial indexes, for the statements that are to use them: SQLite does so only where the very same words stand in the
+# statement, PostgreSQL in a prepared statement only where no parameter does.
+CLAIMABLE = "status IN ('queued', 'retry')"
+RUNNING = "status = 'running'"
+DEAD = "status = 'failed' AND deleted_at IS NULL AND (dismissed_fence IS NULL OR dismissed_fence != fence)"
+EXPIRING = "file_path IS NOT NULL AND mode = 'quick_download' AND expire_at IS NOT NULL"
+REMOVING = "file_path IS NOT NULL AND removing"
+REVOKED = "revoked_at IS NOT NULL"
+DELETED = "deleted_at IS NOT NULL AND coalesce(file_path, '') = ''"  # else SQLite prefers the index of all paths
+MISPLACED = "mode = 'archive_download' AND NOT removing AND substr(file_path, 1, 4) = 'tmp/'"
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text("0"))
+
+
 # --- auth ------------------------------------------------------------------------------------------------------------
 
 users = Table(
@@ -62,10 +82,11 @@ user_sessions = Table(
     Column("id", Identifier, primary_key=True),
     Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("token_hash", LargeBinary(32), nullable=False, unique=True),
-    Column("expires_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
     Column("user_agent", String(256)),
+    _partial("ix_user_sessions_revoked", "revoked_at", where=REVOKED),
 )
 
 # ``nonce`` with the spent token itself gives its child again, so a repeat within the grace time gets the same answer
@@ -77,7 +98,7 @@ spent_tokens = Table(
     Column("session_id", Identifier, ForeignKey("user_sessions.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("child_hash", LargeBinary(32), nullable=False),
     Column("nonce", LargeBinary(32), nullable=False),
-    Column("spent_at", UtcDateTime, nullable=False),
+    Column("spent_at", UtcDateTime, nullable=False, index=True),
 )
 
 invitations = Table(
@@ -120,8 +141,11 @@ download_history = Table(
     Column("forgotten_reason", String(32)),
     # Set before the file is unlinked, so that neither ``keep`` nor a reader can come between.
     Column("removing", Boolean, nullable=False, server_default=false()),
-    Index("ix_download_history_user_id_id", "user_id", "id"),
-    Index("ix_download_history_expire_at", "expire_at"),
+    _partial("ix_download_history_shown", "user_id", "id", where="deleted_at IS NULL"),
+    _partial("ix_download_history_expiring", "expire_at", "id", where=EXPIRING),
+    _partial("ix_download_history_removing", "id", where=REMOVING),
+    _partial("ix_download_history_misplaced", "id", where=MISPLACED),
+    _partial("ix_download_history_deleted", "deleted_at", where=DELETED),
 )
 
 user_quotas = Table(
@@ -151,7 +175,7 @@ quota_ledger = Table(
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("kind IN ('debit', 'refund')", name="kind"),
     UniqueConstraint("task_id", "kind", "n"),
-    Index("ix_quota_ledger_user_id_day", "user_id", "day"),
+    Index("ix_quota_ledger_day_user_id", "day", "user_id"),
 )
 
 # --- downloader ------------------------------------------------------------------------------------------------------
@@ -185,6 +209,7 @@ tasks = Table(
     Column("downloaded_bytes", BigInteger, nullable=False),
     Column("total_bytes", BigInteger),
     Column("failure_reason", String(64)),
+    Column("failure_kind", String(64)),
     Column("failure_message", PlainText),
     Column("failure_retryable", Boolean),
     Column("extractor_version", String(64)),
@@ -198,14 +223,31 @@ tasks = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     CheckConstraint("(status = 'running') = (lease_until IS NOT NULL)", name="lease"),
-    Index("ix_tasks_user_id_created_at", "user_id", "created_at"),
-    Index(
-        "ix_tasks_unfinished",
-        "status",
-        "created_at",
-        sqlite_where=text("status IN ('queued', 'retry', 'running', 'paused')"),
-        postgresql_where=text("status IN ('queued', 'retry', 'running', 'paused')"),
-    ),
+    _partial("ix_tasks_shown", "user_id", "created_at", "history_id", where="deleted_at IS NULL"),
+    _partial("ix_tasks_shown_by_status", "user_id", "status", "created_at", "history_id", where="deleted_at IS NULL"),
+    _partial("ix_tasks_claimable", "user_id", "history_id", where=CLAIMABLE),
+    _partial("ix_tasks_in_line", "created_at", "history_id", where=CLAIMABLE),
+    _partial("ix_tasks_running", "created_at", where=RUNNING),
+    _partial("ix_tasks_postponed", "not_before", where=f"{CLAIMABLE} AND not_before IS NOT NULL"),
+    _partial("ix_tasks_unnoticed", "woken_at", where=f"{CLAIMABLE} AND not_before IS NULL"),
+    _partial("ix_tasks_dead", "updated_at", where=DEAD),
+)
+
+# What is counted is kept, never counted again: triggers (``sql/totals.*.sql``) change a user's row in the transaction that changes the
+# task or the file. ``hidden_*`` are those of the status beside it that their user has deleted; ``first_waiting`` is the oldest
+# ``history_id`` among the user's claimable tasks.
+user_totals = Table(
+    "user_totals",
+    metadata,
+    Column("user_id", Identifier, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    *(_count(status) for status in TaskStatus),
+    *(_count(f"hidden_{status}") for status in TaskStatus if status.is_terminal),
+    Column("downloaded_bytes", BigInteger, nullable=False, server_default=text("0")),
+    Column("stored_bytes", BigInteger, nullable=False, server_default=text("0")),
+    Column("completed_day", Date),
+    _count("completed_that_day"),
+    Column("first_waiting", Identifier),
+    _partial("ix_user_totals_turn", "running", "first_waiting", where="first_waiting IS NOT NULL"),
 )
 
 idempotency_keys = Table(

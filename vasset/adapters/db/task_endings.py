@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, or_, select
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.outbox import add_dead_letter
-from vasset.adapters.db.rows import task_from
+from vasset.adapters.db.rows import failure_values, task_from
 from vasset.adapters.db.store_base import CHANGE_HISTORY, HELD, StoreBase, held, lost
 from vasset.adapters.db.tables import download_history, tasks
 from vasset.domain.download import Intent, Lease, Mode, Phase, Task, TaskFailure, TaskStatus
@@ -59,7 +59,7 @@ class TaskEndings(StoreBase):
                 return task_from(await self._pause(transaction, row))
             waiting = await self._change(
                 transaction, row, TaskStatus.RETRY,
-                phase=Phase.QUEUED, not_before=transaction.now + timedelta(seconds=retry_in_seconds), lease_owner=None, lease_until=None, **_words(failure),
+                phase=Phase.QUEUED, not_before=transaction.now + timedelta(seconds=retry_in_seconds), lease_owner=None, lease_until=None, **failure_values(failure),
             )  # fmt: skip
             return task_from(waiting)
 
@@ -112,7 +112,7 @@ class TaskEndings(StoreBase):
         failed = await self._change(
             transaction, row, TaskStatus.FAILED,
             phase=Phase.FAILED, intent=Intent.GO_ON, completed_at=transaction.now, lease_owner=None, lease_until=None,
-            not_before=None, **_words(failure),
+            not_before=None, **failure_values(failure),
         )  # fmt: skip
         await add_dead_letter(transaction, failed, failure)
         return failed
@@ -130,11 +130,3 @@ class TaskEndings(StoreBase):
 async def _has_file(transaction: Transaction, row: Any, file: PublishedFile) -> bool:
     path = select(download_history.c.file_path).where(download_history.c.id == row.history_id)
     return bool((await transaction.execute(path)).scalar_one() == file.relative_path)
-
-
-def _words(failure: TaskFailure) -> dict[str, Any]:
-    return {
-        "failure_reason": failure.reason,
-        "failure_message": failure.message,
-        "failure_retryable": failure.retryable,
-    }

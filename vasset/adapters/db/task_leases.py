@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Integer, and_, bindparam, func, or_, select, true, update
+from sqlalchemy import Integer, Select, and_, bindparam, func, or_, select, text, true, update
 
 from vasset.adapters.db.database import Transaction
-from vasset.adapters.db.rows import task_from
+from vasset.adapters.db.rows import failure_values, task_from
 from vasset.adapters.db.store_base import CHANGE_HISTORY, HELD, StoreBase, held, is_task_id, lost
-from vasset.adapters.db.tables import download_history, tasks
-from vasset.domain.download import CLAIMABLE, Intent, Lease, Phase, TaskStatus
+from vasset.adapters.db.tables import CLAIMABLE, RUNNING, download_history, tasks, user_totals
+from vasset.domain.download import Intent, Lease, Phase, Task, TaskStatus
 
 
 class TaskLeases(StoreBase):
@@ -33,21 +33,36 @@ class TaskLeases(StoreBase):
             }  # fmt: skip
             if not self._database.is_sqlite:
                 until = {"until": transaction.now + timedelta(seconds=lease_seconds)}
-                row = (await transaction.execute(_claim_together(), whose | until)).one_or_none()
-                return None if row is None else Lease(task_from(row), worker, row.fence)
+                for most_users in (FIRST_USERS, ALL_USERS):
+                    chosen = whose | until | {"most_users": most_users}
+                    row = (await transaction.execute(_claim_together(), chosen)).one_or_none()
+                    if row is not None:
+                        return Lease(task_from(row), worker, row.fence)
+                return None
             chosen = (await transaction.execute(_FAIREST, whose)).scalar_one_or_none()
             if chosen is None:
                 return None
             return await self._claim(transaction, chosen, worker, lease_seconds)
 
-    async def heartbeat(self, lease: Lease, *, lease_seconds: float) -> Intent:
+    async def heartbeat(
+        self, lease: Lease, *, lease_seconds: float, downloaded_bytes: int | None = None, total_bytes: int | None = None
+    ) -> Intent:
         async with self._database.write() as transaction:
-            until = transaction.now + timedelta(seconds=lease_seconds)
-            beaten = await transaction.execute(_BEAT, {"lease_until": until, **held(lease)})
+            news: dict[str, Any] = {"lease_until": transaction.now + timedelta(seconds=lease_seconds)}
+            if downloaded_bytes is not None:
+                news["downloaded_bytes"] = downloaded_bytes
+            if total_bytes is not None:
+                news["total_bytes"] = total_bytes
+            beaten = await transaction.execute(_BEAT, news | held(lease))
             intent: Intent | None = beaten.scalar_one_or_none()
             if intent is None:
                 raise lost(lease)
             return intent
+
+    async def due(self, *, limit: int) -> Sequence[Task]:
+        async with self._database.glance() as transaction:
+            rows = await transaction.execute(_WAITING, {"now": transaction.now, "most": limit})
+            return [task_from(row) for row in rows.all()]
 
     async def record_extraction(
         self,
@@ -83,100 +98,81 @@ class TaskLeases(StoreBase):
         return Lease(task_from(row), worker, row.fence)
 
 
+FIRST_USERS = 50
+"""Of how many users, in their turn, a task is looked for before everybody is asked: nearly always the first has one."""
+ALL_USERS = 2**31 - 1
+
 _NOW = bindparam("now", type_=tasks.c.updated_at.type)
 
 
 def _due(table: Any) -> Any:
-    return and_(table.c.status.in_(list(CLAIMABLE)), or_(table.c.not_before.is_(None), table.c.not_before <= _NOW))
-
-
-def _at_a_site_with_room(table: Any) -> Any:
-    return table.c.site.not_in(bindparam("full_sites", expanding=True))
+    return and_(text(CLAIMABLE), or_(table.c.not_before.is_(None), table.c.not_before <= _NOW))
 
 
 _DUE = _due(tasks)
 _PER_USER_LIMIT = bindparam("per_user_limit", type_=Integer())
 
 
-def _busy() -> Any:
-    """How many tasks of each user run, everywhere and at this worker."""
-    return (
-        select(
-            tasks.c.user_id,
-            func.count().label("everywhere"),
-            func.count().filter(tasks.c.lease_owner == bindparam("worker")).label("here"),
-        )
-        .where(tasks.c.status == TaskStatus.RUNNING)
-        .group_by(tasks.c.user_id)
-    )
-
-
-def _fairest() -> Any:
-    """The due task of the user with the fewest running ones; among equals the oldest."""
-    busy = _busy().subquery()
-    here, everywhere = func.coalesce(busy.c.here, 0), func.coalesce(busy.c.everywhere, 0)
-    return (
-        select(tasks.c.id)
-        .select_from(tasks.outerjoin(busy, busy.c.user_id == tasks.c.user_id))
-        .where(_DUE, _at_a_site_with_room(tasks), here < _PER_USER_LIMIT)
-        .order_by(everywhere, tasks.c.created_at, tasks.c.history_id)
-        .limit(1)
-    )
-
-
-def _fairest_unlocked() -> Any:
-    """The same on PostgreSQL, passing over what another worker is claiming: users in their order first, then the first task of one of them.
-
-    While a burst comes in PostgreSQL believes that hardly anything is queued. Joining each task with its user then took it 14 ms in a queue
-    of a thousand, this takes 2 ms whatever it believes. ``created_at >= oldest`` keeps the look at a user's tasks off those that ended long ago.
-    """
-    busy = _materialized(_busy(), "busy")
-    waiting = _materialized(
-        select(
-            tasks.c.user_id, func.min(tasks.c.created_at).label("oldest"), func.min(tasks.c.history_id).label("first")
-        )
-        .where(_DUE, _at_a_site_with_room(tasks))
-        .group_by(tasks.c.user_id),
-        "waiting",
-    )
-    here, everywhere = func.coalesce(busy.c.here, 0), func.coalesce(busy.c.everywhere, 0)
-    users = _materialized(
-        select(waiting.c.user_id, waiting.c.oldest)
-        .select_from(waiting.outerjoin(busy, busy.c.user_id == waiting.c.user_id))
-        .where(here < _PER_USER_LIMIT)
-        .order_by(everywhere, waiting.c.oldest, waiting.c.first),
-        "users_in_order",
-    )
+def _next_of(user_id: Any) -> Select[Any]:
+    """The first due task of a user, at a site with room."""
     theirs = tasks.alias("theirs")
-    next_one = (
+    return (
         select(theirs.c.id)
         .where(
-            theirs.c.user_id == users.c.user_id,
-            theirs.c.created_at >= users.c.oldest,
+            theirs.c.user_id == user_id,
             _due(theirs),
-            _at_a_site_with_room(theirs),
+            theirs.c.site.not_in(bindparam("full_sites", expanding=True)),
         )
-        .order_by(theirs.c.created_at, theirs.c.history_id)
+        .order_by(theirs.c.history_id)
         .limit(1)
-        .with_for_update(of=theirs, skip_locked=True)
-        .correlate(users)
-        .lateral("next_one")
     )
-    return select(next_one.c.id).select_from(users.join(next_one, true())).limit(1)
 
 
-def _materialized(select_: Any, name: str) -> Any:
-    return select_.cte(name).prefix_with("MATERIALIZED")
+def _in_turn() -> Select[Any]:
+    """Users with something to do, those with the fewest running tasks first; among equals whose task is the oldest."""
+    here = (
+        select(tasks.c.user_id, func.count().label("tasks"))
+        .where(text(RUNNING), tasks.c.lease_owner == bindparam("worker"))
+        .group_by(tasks.c.user_id)
+        .cte("here")
+        .prefix_with("MATERIALIZED")
+    )
+    return (
+        select(user_totals.c.user_id, user_totals.c.running, user_totals.c.first_waiting)
+        .select_from(user_totals.outerjoin(here, here.c.user_id == user_totals.c.user_id))
+        .where(user_totals.c.first_waiting.is_not(None), func.coalesce(here.c.tasks, 0) < _PER_USER_LIMIT)
+        .order_by(user_totals.c.running, user_totals.c.first_waiting)
+    )
+
+
+def _fairest() -> Select[Any]:
+    """The due task whose turn it is."""
+    chosen = tasks.alias("chosen")
+    turn = _in_turn()
+    first = _next_of(user_totals.c.user_id).correlate(user_totals).scalar_subquery()
+    return turn.with_only_columns(chosen.c.id).join(chosen, chosen.c.id == first).limit(1)
+
+
+def _fairest_unlocked() -> Select[Any]:
+    """The same on PostgreSQL, passing over what another worker is claiming.
+
+    The users are put in order before any of their tasks is looked at: in one join the planner could sort afterwards, and would have
+    locked a task of every user.
+    """
+    users = _in_turn().limit(bindparam("most_users")).cte("users").prefix_with("MATERIALIZED")
+    theirs = _next_of(users.c.user_id).correlate(users).with_for_update(skip_locked=True).lateral("next_one")
+    return select(theirs.c.id).select_from(users.join(theirs, true())).limit(1)
 
 
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
 _FAIREST = _fairest()
+_WAITING = select(tasks).where(_DUE).order_by(tasks.c.created_at, tasks.c.history_id).limit(bindparam("most"))
 _BEAT = update(tasks).where(HELD).returning(tasks.c.intent)
 _RECORD = update(tasks).where(HELD).returning(tasks.c.history_id)
 _CLAIMED = {
     "status": TaskStatus.RUNNING, "phase": Phase.PARSING, "attempt": tasks.c.attempt + 1, "fence": tasks.c.fence + 1,
     "not_before": None, "started_at": func.coalesce(tasks.c.started_at, _NOW), "updated_at": _NOW,
-    "failure_reason": None, "failure_message": None, "failure_retryable": None,
+    **failure_values(None),
 }  # fmt: skip
 _CLAIM = update(tasks).where(tasks.c.id == bindparam("claimed"), _DUE).values(_CLAIMED).returning(tasks)
 

@@ -7,23 +7,25 @@ import json
 import uuid
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, insert, select
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.dialect import insert_if_absent
 from vasset.adapters.db.outbox import add_wake_up
 from vasset.adapters.db.quick_submission import submit_quickly
 from vasset.adapters.db.quota import debit
-from vasset.adapters.db.rows import task_from
+from vasset.adapters.db.rows import failure_values, task_from
 from vasset.adapters.db.store_base import UNFINISHED, StoreBase, refuse_if_cancelled
-from vasset.adapters.db.tables import download_history, idempotency_keys, tasks
-from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, check_transition, site_of
+from vasset.adapters.db.tables import download_history, idempotency_keys, tasks, user_totals
+from vasset.adapters.db.totals import UNFINISHED_TASKS
+from vasset.domain.download import Intent, Phase, Submission, Task, TaskStatus, check_transition
 from vasset.domain.errors import IdempotencyMismatch, TooManyTasks
 from vasset.domain.ports import Submitted
 from vasset.domain.user import Role
+from vasset.usecases.site_key import site_of
 
 # Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
-_COUNT_UNFINISHED = select(func.count()).where(tasks.c.user_id == bindparam("of_user"), tasks.c.status.in_(UNFINISHED))
+_COUNT_UNFINISHED = select(UNFINISHED_TASKS).where(user_totals.c.user_id == bindparam("of_user"))
 _ADD_HISTORY = insert(download_history).returning(download_history.c.id)
 _ADD_TASK = insert(tasks).returning(tasks)
 
@@ -73,7 +75,7 @@ class TaskSubmission(StoreBase):
             queued = await self._queue(
                 transaction, row,
                 attempt=0, debits=n, quota_day=day, downloaded_bytes=0, started_at=None, completed_at=None,
-                failure_reason=None, failure_message=None, failure_retryable=None,
+                **failure_values(None),
             )  # fmt: skip
             return task_from(queued)
 
@@ -96,7 +98,7 @@ class TaskSubmission(StoreBase):
 
     async def _refuse_too_many(self, transaction: Transaction, user_id: int) -> None:
         """Runs after the debit, whose lock on the user's quota row makes the count exact."""
-        count = int((await transaction.execute(_COUNT_UNFINISHED, {"of_user": user_id})).scalar_one())
+        count = int((await transaction.execute(_COUNT_UNFINISHED, {"of_user": user_id})).scalar_one_or_none() or 0)
         if count >= self._policy.max_unfinished_tasks:
             raise TooManyTasks(
                 f"{count} downloads are unfinished, as many as one account may have; wait for one to end or cancel one",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, bindparam, func, select, union_all, update
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.rows import task_from
 from vasset.adapters.db.store_base import UNFINISHED, StoreBase, refuse_if_cancelled
-from vasset.adapters.db.tables import download_history, tasks
+from vasset.adapters.db.tables import download_history, tasks, user_totals
+from vasset.adapters.db.totals import shown_tasks_of
 from vasset.domain.download import Intent, Mode, Task, TaskStatus
 from vasset.domain.errors import IllegalTransition
 from vasset.domain.history import Page
@@ -23,21 +26,20 @@ class TaskWishes(StoreBase):
     async def page(
         self, user_id: int, *, statuses: Sequence[TaskStatus] = (), page: int = 1, per_page: int = 20
     ) -> Page[Task]:
-        mine = (tasks.c.user_id == user_id) & tasks.c.deleted_at.is_(None)
-        if statuses:
-            mine &= tasks.c.status.in_(list(statuses))
-        newest = select(tasks).where(mine).order_by(tasks.c.created_at.desc(), tasks.c.history_id.desc())
+        wanted = tuple(sorted(set(statuses)))
+        asked = {"of_user": user_id, "first": (page - 1) * per_page, "most": per_page, "upto": page * per_page}
         async with self._database.glance() as transaction:
-            total = (await transaction.execute(select(func.count()).select_from(tasks).where(mine))).scalar_one()
-            rows = (await transaction.execute(newest.limit(per_page).offset((page - 1) * per_page))).all()
+            total = (await transaction.execute(_total(wanted), {"of_user": user_id})).scalar_one_or_none() or 0
+            if asked["first"] >= total:
+                return Page([], page, per_page, int(total))
+            rows = (await transaction.execute(_newest(wanted), asked)).all()
             return Page([task_from(row) for row in rows], page, per_page, int(total))
 
     async def active_count(self) -> Mapping[TaskStatus, int]:
         """Unfinished tasks by status; zero for a status no task is in."""
-        counted = select(tasks.c.status, func.count()).where(tasks.c.status.in_(UNFINISHED)).group_by(tasks.c.status)
         async with self._database.read() as transaction:
-            found: dict[TaskStatus, int] = dict((await transaction.execute(counted)).all())
-        return {status: found.get(status, 0) for status in UNFINISHED}
+            found = (await transaction.execute(_ACTIVE)).one()
+        return {status: int(found._mapping[status] or 0) for status in UNFINISHED}
 
     async def cancel(self, task_id: str, *, user_id: int | None) -> Task:
         async with self._database.write() as transaction:
@@ -109,3 +111,30 @@ class TaskWishes(StoreBase):
             .returning(tasks)
         )
         return task_from(changed.one())
+
+
+# Built once: SQLAlchemy takes longer to put a statement together than SQLite to run it.
+_ACTIVE = select(*(func.sum(user_totals.c[status]).label(status) for status in UNFINISHED))
+_MINE = (tasks.c.user_id == bindparam("of_user")) & tasks.c.deleted_at.is_(None)
+_NEWEST_FIRST = (tasks.c.created_at.desc(), tasks.c.history_id.desc())
+
+
+@cache
+def _total(statuses: tuple[TaskStatus, ...]) -> Select[Any]:
+    return select(shown_tasks_of(statuses or TaskStatus)).where(user_totals.c.user_id == bindparam("of_user"))
+
+
+@cache
+def _newest(statuses: tuple[TaskStatus, ...]) -> Select[Any]:
+    """One page. Of several statuses the newest of each are merged: an index has each of them in order, but not their union."""
+    newest = select(tasks).where(_MINE).order_by(*_NEWEST_FIRST)
+    if len(statuses) > 1:
+        parts = (
+            select(tasks.c.id).where(_MINE, tasks.c.status == status).order_by(*_NEWEST_FIRST).limit(bindparam("upto"))
+            for status in statuses
+        )
+        candidates = union_all(*(select(part.subquery().c.id) for part in parts)).subquery()
+        newest = select(tasks).where(tasks.c.id.in_(select(candidates.c.id))).order_by(*_NEWEST_FIRST)
+    elif statuses:
+        newest = newest.where(tasks.c.status == statuses[0])
+    return newest.limit(bindparam("most")).offset(bindparam("first"))

@@ -6,22 +6,25 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, select, text, update
 
 from vasset.adapters.db.database import Transaction
 from vasset.adapters.db.outbox import add_wake_up
-from vasset.adapters.db.tables import tasks
+from vasset.adapters.db.tables import CLAIMABLE, RUNNING, tasks
 from vasset.adapters.db.task_endings import TaskEndings
 from vasset.adapters.db.task_leases import TaskLeases
 from vasset.adapters.db.task_submission import TaskSubmission
 from vasset.adapters.db.task_wishes import TaskWishes
-from vasset.domain.download import CLAIMABLE, Intent, TaskFailure, TaskStatus
+from vasset.domain.download import Intent, TaskFailure
 
 # A wake-up may have been lost with its broker; workers poll as well, so this is the second net and may be wide.
 REPEAT_WAKE_UP_SECONDS = 300.0
 
 WORKER_LOST = TaskFailure(
-    "worker_lost", "every worker that tried this download ended in mid-task; report this address", retryable=False
+    "worker_lost",
+    "every worker that tried this download ended in mid-task; report this address",
+    retryable=False,
+    kind="worker_lost",
 )
 
 
@@ -37,7 +40,7 @@ class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
         attempt does not count.
         """
         async with self._database.write() as transaction:
-            rows = await _lock(transaction, tasks.c.status == TaskStatus.RUNNING, limit=None)
+            rows = await _lock(transaction, text(RUNNING), tasks.c.created_at, limit=None)
             for row in rows:
                 if row.fence >= MAX_CLAIMS and row.intent is Intent.GO_ON:
                     await self._give_up(transaction, row, WORKER_LOST)
@@ -52,8 +55,8 @@ class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
 
     async def _reap_lost(self, transaction: Transaction, limit: int) -> list[str]:
         """Lost leases: queued again, or failed when the task has now taken ``max_attempts`` workers with it."""
-        expired = and_(tasks.c.status == TaskStatus.RUNNING, tasks.c.lease_until <= transaction.now)
-        rows = await _lock(transaction, expired, limit)
+        expired = and_(text(RUNNING), tasks.c.lease_until <= transaction.now)
+        rows = await _lock(transaction, expired, tasks.c.created_at, limit)
         for row in rows:
             if row.attempt >= self._policy.max_attempts and row.intent is Intent.GO_ON:
                 await self._give_up(transaction, row, WORKER_LOST)
@@ -63,12 +66,11 @@ class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
 
     async def _wake_waiting(self, transaction: Transaction, limit: int) -> list[str]:
         """Retries that are due, once; and queued tasks whose wake-up was long ago, in case it was lost."""
-        due = tasks.c.not_before <= transaction.now
-        stale = and_(
-            tasks.c.not_before.is_(None),
-            tasks.c.woken_at <= transaction.now - timedelta(seconds=REPEAT_WAKE_UP_SECONDS),
-        )
-        rows = await _lock(transaction, and_(tasks.c.status.in_(list(CLAIMABLE)), or_(due, stale)), limit)
+        long_ago = transaction.now - timedelta(seconds=REPEAT_WAKE_UP_SECONDS)
+        due = and_(text(CLAIMABLE), tasks.c.not_before.is_not(None), tasks.c.not_before <= transaction.now)
+        stale = and_(text(CLAIMABLE), tasks.c.not_before.is_(None), tasks.c.woken_at <= long_ago)
+        rows = list(await _lock(transaction, due, tasks.c.not_before, limit))
+        rows += await _lock(transaction, stale, tasks.c.woken_at, limit - len(rows))
         for row in rows:
             await transaction.execute(
                 update(tasks).where(tasks.c.id == row.id).values(not_before=None, woken_at=transaction.now)
@@ -77,7 +79,8 @@ class SqlTaskStore(TaskSubmission, TaskWishes, TaskLeases, TaskEndings):
         return [row.id for row in rows]
 
 
-async def _lock(transaction: Transaction, condition: Any, limit: int | None) -> Sequence[Any]:
-    oldest = select(tasks).where(condition).order_by(tasks.c.created_at).limit(limit)
-    rows: Sequence[Any] = (await transaction.execute(oldest.with_for_update(skip_locked=True))).all()
-    return rows
+async def _lock(transaction: Transaction, condition: Any, oldest_by: Any, limit: int | None) -> Sequence[Any]:
+    """By user: two reapers that change the totals of several users take their rows in the same order."""
+    oldest = select(tasks).where(condition).order_by(oldest_by).limit(limit)
+    rows = (await transaction.execute(oldest.with_for_update(skip_locked=True))).all()
+    return sorted(rows, key=lambda row: (row.user_id, row.history_id))

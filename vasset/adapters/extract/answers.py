@@ -28,6 +28,8 @@ from vasset.domain.media import (
 )
 
 Answer = TypeVar("Answer")
+MAX_REMARKS = 12
+MAX_REMARK = 300
 
 
 def result(message: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Answer]) -> Answer:
@@ -86,4 +88,5 @@ def _stream(answer: Mapping[str, Any]) -> Stream:
 
 
 def processed(answer: Mapping[str, Any]) -> ProcessedMedia:
-    return ProcessedMedia(**answer)
+    remarks = tuple(str(each)[:MAX_REMARK] for each in answer.get("remarks", ()))[:MAX_REMARKS]
+    return ProcessedMedia(**dict(answer) | {"remarks": remarks})

@@ -20,7 +20,7 @@ from vasset.adapters.extract.programs import expose_plugins, install_programs
 
 @dataclass(frozen=True, slots=True)
 class ExtractorOptions:
-    """``channel`` is the folder of the update lane (see ``channel.py``); it need not exist."""
+    """``channel`` is the folder of the update lane (see ``channel.py``); it need not exist. Not ``lasting``: for one download."""
 
     children: int = 2
     file_children: int = 2
@@ -33,6 +33,7 @@ class ExtractorOptions:
     plugins: Path | None = None
     channel: Path | None = None
     ca_file: Path | None = None
+    lasting: bool = True
 
 
 @asynccontextmanager
@@ -49,6 +50,7 @@ async def open_extractor(guard: GuardProxy, options: ExtractorOptions | None = N
             max_file_bytes=options.max_file_bytes,
             plugins=expose_plugins(folder, options.plugins) if options.plugins is not None else None,
             ca_file=_bundle(folder, options.ca_file) if options.ca_file is not None else None,
+            lasting=options.lasting,
         )
         bounds = PoolBounds(
             options.children, options.file_children, options.live_children, recycle_after=options.recycle_after

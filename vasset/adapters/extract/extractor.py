@@ -14,6 +14,7 @@ from vasset.adapters.extract import answers
 from vasset.adapters.extract.addresses import checked_url
 from vasset.adapters.extract.child.recording import ask_to_finish
 from vasset.adapters.extract.egress import Egress
+from vasset.adapters.extract.length import length_of
 from vasset.adapters.extract.pool import ChildPool, Lane
 from vasset.adapters.extract.programs import MISSING_FFMPEG
 from vasset.adapters.extract.sniff import MEDIA, sniff
@@ -25,7 +26,9 @@ from vasset.domain.ports import ExtractionRequest, TransferSnapshot
 PAGE_BYTES = 256 * 2**20
 SIDECAR_BYTES = 64 * 2**20
 RECORDED_SHARE = 0.9  # the file that is made of a recording has to fit the same bound
+LONGEST_TRANSFER_SECONDS = 86_400.0  # of a credential; whoever runs the task bounds it closer
 ENDING_SECONDS = 120.0  # a recording ends itself; this is for one that does not
+KNOWN_BY = ("format_id", "file_name", "url", "size_bytes", "codecs", "language")
 PHASES = {"merging": Phase.MERGING, "postprocessing": Phase.POSTPROCESSING}
 
 
@@ -76,6 +79,7 @@ class ChildExtractor:
             raise InvalidInput("choose best, audio, a height like 1080p, or a format id that /parse lists")
         job = {"verb": "extract", "quality": request.quality, "container": request.container.value, **_shared(request)}
         job["subtitles"] = request.with_subtitles
+        job["again"] = [{name: getattr(stream, name) for name in KNOWN_BY} for stream in request.again]
         message = await self._run(job, "page", request.timeout_seconds, PAGE_BYTES, request.proxy)
         extraction = answers.result(message, partial(answers.extraction, version=self.version))
         if extraction.finished_ext is None and not self._has_ffmpeg:
@@ -92,7 +96,9 @@ class ChildExtractor:
             return
         job = {"verb": "native", "streams": names, **_shared(request)}
         seconds, limit = self._bounds.file_timeout_seconds, self._bounds.max_file_bytes
-        message = await self._run(job, "file", seconds, limit, request.proxy, _progress_to(on_progress))
+        message = await self._run(
+            job, "file", seconds, limit, request.proxy, _progress_to(on_progress), while_progressing=True
+        )
         answers.result(message, dict)
 
     async def record(
@@ -128,7 +134,9 @@ class ChildExtractor:
         if extraction.finished_ext is not None:
             path = request.workspace / extraction.streams[0].file_name
             await asyncio.to_thread(_refuse_disguised, path)
-            return ProcessedMedia(str(path), extraction.finished_ext, extraction.duration_seconds)
+            known = extraction.duration_seconds
+            seconds = known if known is not None else await asyncio.to_thread(length_of, path)
+            return ProcessedMedia(str(path), extraction.finished_ext, seconds)
 
         def on_event(event: Mapping[str, Any]) -> None:
             if event["event"] == "phase" and event["phase"] in PHASES:
@@ -148,14 +156,19 @@ class ChildExtractor:
         max_bytes: int,
         proxy: str | None,
         on_event: Callable[[Mapping[str, Any]], None] | None = None,
+        *,
+        while_progressing: bool = False,
     ) -> Mapping[str, Any]:
         label = str(job.get("task_id") or job["verb"])
         # The credential outlives the wait for a child, the queue's length included.
-        with self._egress.way_out(
-            label, max_bytes=max_bytes, timeout_seconds=timeout_seconds + 600, upstream=proxy
-        ) as url:
+        lasts = LONGEST_TRANSFER_SECONDS if while_progressing else timeout_seconds + 600
+        with self._egress.way_out(label, max_bytes=max_bytes, timeout_seconds=lasts, upstream=proxy) as url:
             return await self._pool.run(
-                dict(job) | {"proxy": url}, lane=lane, timeout_seconds=timeout_seconds, on_event=on_event
+                dict(job) | {"proxy": url},
+                lane=lane,
+                timeout_seconds=timeout_seconds,
+                on_event=on_event,
+                while_progressing=while_progressing,
             )
 
 

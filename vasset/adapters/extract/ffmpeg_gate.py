@@ -3,16 +3,17 @@
 Every file must lie in the working folder (the task's), every input gets the demuxer its bytes call for and nothing but the
 ``file`` protocol, and where the kernel allows it the program runs without a network. yt-dlp needs no other use of ffmpeg;
 what is not recognised is refused.
+
+It starts before every ffmpeg: ``pathlib``, ``re`` and ``enum`` would take as long as the interpreter itself.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).resolve().parents[3]))
+    sys.path.append(os.path.realpath(__file__).rsplit("/", 4)[0])
 
 from vasset.adapters.extract.child import confinement
 from vasset.adapters.extract.sniff import demuxer, sniff
@@ -25,6 +26,9 @@ READS_FILES = frozenset(
      "-vpre", "-apre", "-spre", "-dump_attachment", "-progress", "-report", "-vstats_file", "-passlogfile", "-sdp_file"}
 )  # fmt: skip
 VALUES_ARE_WORDS = ("-metadata",)
+LIST_SUFFIX = ".ffconcat"
+LIST_LINE = r"file [A-Za-z0-9_][A-Za-z0-9_.-]*\.copy\.(?:mp4|mkv)\Z|duration [0-9]{1,9}(?:\.[0-9]{1,9})?\Z"
+LISTED = frozenset({"mov", "matroska"})
 
 
 class Refused(Exception):
@@ -85,10 +89,28 @@ def _without_format(options: list[str]) -> list[str]:
 
 
 def _input_options(name: str, folder: str) -> list[str]:
+    if name.endswith(LIST_SUFFIX):
+        _check_list(_inside(name, folder))
+        return ["-protocol_whitelist", "file", "-f", "concat", "-safe", "1"]
     kind = sniff(_inside(name, folder))
     if kind is None:
-        raise Refused(f"{Path(name).name} is not media")
+        raise Refused(f"{os.path.basename(name)} is not media")
     return ["-protocol_whitelist", "file", "-f", demuxer(kind)]
+
+
+def _check_list(path: str) -> None:
+    """A list names copies that ffmpeg made in this folder a moment ago, and nothing else: bare names of media beside it."""
+    import re
+    from pathlib import Path
+
+    first, *lines = Path(path).read_text(encoding="ascii").splitlines()
+    if first != "ffconcat version 1.0" or not all(re.match(LIST_LINE, line) for line in lines):
+        raise Refused("a list of files must name copies in its own folder")
+    for line in lines:
+        word, _, copy = line.partition(" ")
+        beside = Path(path).parent / copy
+        if word == "file" and (beside.is_symlink() or sniff(str(beside)) not in LISTED):
+            raise Refused(f"{copy} is not media")
 
 
 def _check_word(word: str, folder: str) -> None:
@@ -109,7 +131,7 @@ def _inside(name: str, folder: str) -> str:
 def main() -> None:
     program, executable, *arguments = sys.argv[1:]
     try:
-        allowed = guarded(program, arguments, str(Path.cwd()))
+        allowed = guarded(program, arguments, os.getcwd())
     except (Refused, OSError, ValueError) as error:
         sys.stderr.write(f"{program} was not started: {error}\n")
         sys.exit(REFUSED)

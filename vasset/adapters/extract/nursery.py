@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any
 import structlog
 
 from vasset.adapters.extract.messages import MAX_CONTROL_BYTES, MAX_MESSAGE_BYTES, decode, encode
+from vasset.adapters.extract.spawned import Spawned, spawn
 from vasset.domain.errors import ExtractionFailed
 from vasset.telemetry.log import child_line
 
-PROGRAM = Path(__file__).parent / "child" / "__main__.py"
 START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 MAX_STDERR_LINE = 4096
@@ -31,7 +30,10 @@ def crashed(what: str = "Reading the page crashed; it is tried again.") -> Extra
 
 @dataclass(frozen=True, slots=True)
 class NurserySettings:
-    """``programs`` is the children's PATH. ``ytdlp_path`` comes first on their import path (the update lane)."""
+    """``programs`` is the children's PATH. ``ytdlp_path`` comes first on their import path (the update lane).
+
+    ``lasting`` has everything prepared once that any child would prepare; a nursery for one download prepares what that needs.
+    """
 
     programs: Path
     deno: Path | None
@@ -40,11 +42,13 @@ class NurserySettings:
     plugins: Path | None = None
     ytdlp_path: Path | None = None
     ca_file: Path | None = None
+    lasting: bool = True
 
     def as_message(self) -> dict[str, Any]:
         paths = {name: getattr(self, name) for name in ("programs", "deno", "plugins", "ytdlp_path", "ca_file")}
         named = {name: str(path.resolve()) if path is not None else None for name, path in paths.items()}
-        return named | {"memory_mib": self.memory_mib, "max_file_bytes": self.max_file_bytes}
+        numbers = {"memory_mib": self.memory_mib, "max_file_bytes": self.max_file_bytes}
+        return named | numbers | {"lasting": self.lasting}
 
 
 class ChildLink:
@@ -79,19 +83,17 @@ class ChildLink:
 class Nursery:
     """One process with yt-dlp loaded. ``version`` is known once started; ``alive`` turns false for good."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, control: socket.socket, settings: NurserySettings, version: str
-    ) -> None:
+    def __init__(self, spawned: Spawned, stderr: asyncio.StreamReader, settings: NurserySettings, version: str) -> None:
         self.settings = settings
         self.version = version
         self.alive = True
         self.children: dict[int, ChildLink] = {}
-        self._process = process
-        self._control = control
+        self._process = spawned.process
+        self._control = spawned.control
         self._next_number = 1
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(control.fileno(), self._hear)
-        self._stderr = asyncio.ensure_future(_pump(process.stderr))
+        self._loop.add_reader(self._control.fileno(), self._hear)
+        self._stderr = asyncio.ensure_future(_pump(stderr))
 
     @property
     def process_id(self) -> int:
@@ -100,35 +102,28 @@ class Nursery:
     @classmethod
     async def start(cls, settings: NurserySettings) -> Nursery:
         """Raises ``ExtractionFailed(kind="crashed")`` when yt-dlp cannot be loaded."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        spawned = spawn()
+        control = spawned.control
+        control.setblocking(False)
+        stderr = asyncio.StreamReader(limit=MAX_STDERR_LINE)
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", str(PROGRAM), str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-                pass_fds=(theirs.fileno(),), start_new_session=True, cwd="/", limit=MAX_STDERR_LINE,
-                env={"PATH": str(settings.programs), "LANG": "C.UTF-8", "DENO_NO_UPDATE_CHECK": "1", "DENO_DIR": "/nonexistent"},
-            )  # fmt: skip
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        try:
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(ours, encode(settings.as_message(), limit=MAX_CONTROL_BYTES))
+            await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stderr), spawned.process.stderr)
+            await loop.sock_sendall(control, encode(settings.as_message(), limit=MAX_CONTROL_BYTES))
             async with asyncio.timeout(START_SECONDS):
-                line = await loop.sock_recv(ours, MAX_CONTROL_BYTES)
+                line = await loop.sock_recv(control, MAX_CONTROL_BYTES)
             version = str(decode(line)["version"])
         except (TimeoutError, ValueError, KeyError, OSError) as error:
-            ours.close()
-            complaint = await _last_words(process)
+            control.close()
+            await _end(spawned)
+            complaint = (await stderr.read(MAX_STDERR_LINE)).decode("utf-8", "replace")[-800:]
             log.error("the extraction nursery did not start", stderr=complaint)
             raise crashed("yt-dlp could not be loaded; the log says why") from error
         except BaseException:
-            ours.close()
+            control.close()
+            await _end(spawned)  # whoever stopped waiting for it
             raise
-        return cls(process, ours, settings, version)
+        return cls(spawned, stderr, settings, version)
 
     async def fork(self) -> ChildLink:
         """A fresh child, ready for its first job."""
@@ -159,12 +154,10 @@ class Nursery:
     async def stop(self) -> None:
         """Close the control socket: the nursery kills every child and exits."""
         self._buried()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+        ending = asyncio.ensure_future(asyncio.to_thread(self._process.wait))
+        if ending not in (await asyncio.wait({ending}, timeout=STOP_SECONDS))[0]:
             self._process.kill()
-            await self._process.wait()
+        await ending
         await asyncio.gather(self._stderr, return_exceptions=True)
 
     def _hear(self) -> None:
@@ -202,9 +195,9 @@ class Nursery:
         self.children.clear()
 
 
-async def _pump(stream: asyncio.StreamReader | None) -> None:
+async def _pump(stream: asyncio.StreamReader) -> None:
     """What children print, one short line at a time, through the redacting log."""
-    while stream is not None:
+    while True:
         try:
             line = await stream.readline()
         except ValueError:
@@ -214,9 +207,6 @@ async def _pump(stream: asyncio.StreamReader | None) -> None:
         child_line("extraction", line.decode("utf-8", "replace"))
 
 
-async def _last_words(process: asyncio.subprocess.Process) -> str:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    rest = await process.stderr.read(MAX_STDERR_LINE) if process.stderr is not None else b""
-    await process.wait()
-    return rest.decode("utf-8", "replace")[-800:]
+async def _end(spawned: Spawned) -> None:
+    spawned.process.kill()
+    await asyncio.to_thread(spawned.process.wait)

@@ -93,8 +93,11 @@ class ChildPool:
         lane: Lane,
         timeout_seconds: float,
         on_event: Callable[[Mapping[str, Any]], None] | None = None,
+        while_progressing: bool = False,
     ) -> dict[str, Any]:
         """The job's last message. The time limit starts when the job has a child; waiting for one is bounded by ``waiting``.
+
+        ``while_progressing``: the limit is on the time since the last byte that was not there before.
 
         Raises ``ExtractionFailed`` of kind ``timeout`` or ``crashed``, ``Overloaded``. Cancelling kills the child.
         """
@@ -102,12 +105,16 @@ class ChildPool:
             nursery, link = await self._take()
             healthy = False
             try:
-                async with asyncio.timeout(timeout_seconds):
+                async with asyncio.timeout(timeout_seconds) as bound:
+                    most = 0
                     await link.send(dict(job) | {"cpu_seconds": timeout_seconds * 2})
                     while True:
                         message = await link.receive()
                         if message["event"] in {"done", "failed"}:
                             break
+                        if while_progressing and (arrived := int(message.get("downloaded") or 0)) > most:
+                            most = arrived
+                            bound.reschedule(asyncio.get_running_loop().time() + timeout_seconds)
                         if on_event is not None:
                             on_event(message)
                 link.jobs += 1

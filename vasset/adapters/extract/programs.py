@@ -35,7 +35,7 @@ def install_programs(folder: Path) -> Programs:
         # V8 reserves address space by the gigabyte without using it: what it may write (kibibytes) is bounded instead.
         command = shlex.join([str(deno)])
         _write(folder / "deno", f'ulimit -S -v "$(ulimit -H -v)" && ulimit -d {DENO_DATA_KIB} && exec {command} "$@"')
-    return Programs(folder, all(found.values()), folder / "deno" if deno is not None else None)
+    return Programs(folder, found["ffmpeg"] is not None, folder / "deno" if deno is not None else None)
 
 
 def expose_plugins(folder: Path, plugins: Path) -> Path:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
-    from vasset.adapters.fetch.pair import Merged
+    from vasset.adapters.fetch.playlist import Fetched
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UPSTREAM, EXIT_DISK, EXIT_UNSUPPORTED, EXIT_INTERRUPTED = (
     1,
@@ -32,11 +32,14 @@ TICK_SECONDS = 0.25
 # What is waited for is said after so long where no line is drawn over and over.
 QUIET_SECONDS = 3.0
 ANSWER_TIMEOUT_SECONDS = 120.0
+CONNECTIONS_PER_HOST = 16  # unless somebody asks for more
+DISK_FLOOR_BYTES = 16 * 2**20  # what a desktop needs to tell its user that the disk is full
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
 FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
 EPILOG = """A playlist of several streams: --quality takes the best picture of at most that height, or the sound alone; --audio takes
-one of several sounds. Sound that is apart from its picture is fetched beside it and merged by ffmpeg.
+one of several sounds. Sound that is apart from its picture is fetched beside it and merged by ffmpeg, which also joins recordings
+whose clock begins anew and gives the joined file the container that FILE's extension names.
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 the address was refused, 4 the origin or the network failed, 5 the disk refused,
 6 recognised and not supported (live, DRM, SAMPLE-AES), 130 interrupted.
 Environment: VASSET_EGRESS_ALLOW (hosts or networks that are not public), VASSET_CA_FILE, SSL_CERT_FILE, VASSET_PROXY."""
@@ -49,16 +52,40 @@ def main(argv: Sequence[str]) -> int:
         egress_allow=[part.strip() for part in os.environ.get("VASSET_EGRESS_ALLOW", "").split(",") if part.strip()],
         ca_file=os.environ.get("VASSET_CA_FILE"),
         rate_limit=options.limit_rate,
+        max_connections_per_host=max(CONNECTIONS_PER_HOST, options.connections or 0),
+        disk_floor=DISK_FLOOR_BYTES,
     )
-    outcome: _engine.Outcome | Merged | int
+    code = 0
+    for each in _each(options):
+        ended = _fetch_one(engine, each)
+        if ended == EXIT_INTERRUPTED:
+            return ended
+        code = code or ended  # the first failure's; those after it are fetched all the same
+    return code
+
+
+def _each(options: Namespace) -> list[Namespace]:
+    """The options of each address, with the file it goes to."""
+    import copy
+
+    made = []
+    for url, output in zip(options.urls, options.output, strict=True):
+        one = copy.copy(options)
+        one.url, one.output = url, output
+        made.append(one)
+    return made
+
+
+def _fetch_one(engine: _engine.Engine, options: Namespace) -> int:
+    outcome: _engine.Outcome | Fetched | int
     try:
         if _kind(options) == "file":
             outcome = _wait([engine.submit(_request(options, options.output))], quiet=options.json or options.quiet)[0]
         else:
-            outcome = _fetch_playlist(engine, options)
+            outcome = _fetch_what_it_is(engine, options)
     except KeyboardInterrupt:
         engine.close()
-        _say(options, "interrupted", f"stopped; type the same command again to go on from {options.output}.part")
+        _say(options, "interrupted", _what_is_kept(options.output))
         return EXIT_INTERRUPTED
     except _engine.EngineError as error:
         _say(options, error.code, str(error))
@@ -78,9 +105,16 @@ def _parse(argv: Sequence[str]) -> Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("url", help="http or https address")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="where the file goes")
-    parser.add_argument("--connections", metavar="N", type=_connections, help="a number, or auto (the default)")
+    parser.add_argument(
+        "urls", metavar="URL", nargs="+", help="http or https address; several are fetched one after another"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", action="append", required=True,
+        help="where the file goes: once for each address, or once FOLDER/, for names as in the addresses",
+    )  # fmt: skip
+    parser.add_argument(
+        "--connections", metavar="N", type=_connections, help=f"1 to {_engine.MOST_CONNECTIONS}, or auto (the default)"
+    )
     parser.add_argument(
         "--hash", choices=("blake3", "xxh3", "sha256", "none"), default="blake3", help="computed while writing"
     )
@@ -96,6 +130,13 @@ def _parse(argv: Sequence[str]) -> Namespace:
         help="of a playlist: best, a height such as 720p, or audio",
     )
     parser.add_argument("--audio", metavar="WHICH", help="of a playlist: the language or name of the sound")
+    parser.add_argument(
+        "--skip-missing",
+        metavar="N",
+        type=_count,
+        default=0,
+        help="of a playlist: do without up to N segments that the origin does not have",
+    )
     parser.add_argument("--http1", action="store_true", help="no HTTP/2, also where the origin offers it")
     parser.add_argument(
         "--max-range", metavar="SIZE", type=_rate, help="bytes asked for at once, such as 1M, where more is refused"
@@ -117,12 +158,54 @@ def _parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--json", action="store_true", help="one line of JSON for programs")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress")
     options = parser.parse_args(list(argv))
+    if not {"-", "/dev/stdout"}.isdisjoint(options.output):
+        parser.error(
+            "-o names a file: what is not yet complete and verified is shown to nobody, so there is no stream to give; use curl for that"
+        )
     if options.expect and options.hash == "none":
         parser.error("--expect needs a --hash to compare with")
+    if options.expect and len(options.urls) > 1:
+        parser.error("--expect is the digest of one file; give one address")
+    if len(options.urls) > 1 or len(options.output) > 1 or options.output[0].endswith("/"):
+        from vasset.adapters.fetch.names import files_for
+
+        try:
+            options.output = files_for(options.urls, options.output)
+        except ValueError as error:
+            parser.error(str(error))
     return options
 
 
-def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> _engine.Outcome | Merged | int:
+def _fetch_what_it_is(engine: _engine.Engine, options: Namespace) -> _engine.Outcome | Fetched | int:
+    """A playlist is known by its name, else by its content: ``/live/1234`` and ``?id=1`` may be either."""
+    if _kind(options) == "media":
+        try:
+            return _wait([engine.submit(_request(options, options.output))], quiet=options.json or options.quiet)[0]
+        except _engine.Unsupported as error:
+            if error.code != "playlist":
+                raise
+        for name in (f"{options.output}.part", f"{options.output}.part.j"):
+            if os.path.exists(name):  # noqa: PTH110
+                os.unlink(name)  # noqa: PTH108
+        options.kind = "hls"
+    return _fetch_playlist(engine, options)
+
+
+def _what_is_kept(output: str) -> str:
+    """What somebody who stopped a download can go on from. Without its journal a part file is worth nothing."""
+    folder, name = os.path.split(os.path.abspath(output))  # noqa: PTH100
+    parts = [
+        os.path.join(folder, each)  # noqa: PTH118
+        for each in os.listdir(folder)  # noqa: PTH208
+        if each.startswith(f"{name}.") and each.endswith(".part")
+    ]
+    kept = [part for part in parts if os.path.exists(f"{part}.j") and os.path.getsize(part)]  # noqa: PTH110, PTH202
+    if kept:
+        return f"stopped; type the same command again to go on from {' and '.join(sorted(kept))}"
+    return "stopped; nothing of it can be gone on with, the same command begins again"
+
+
+def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> Fetched | int:
     """What was fetched, or the exit code after words about why nothing was."""
     from vasset.adapters.fetch import playlist
 
@@ -139,7 +222,9 @@ def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> _engine.Outco
         return playlist.fetch(engine, wishes)
     except playlist.NotFetched as error:
         _say(options, error.code, str(error))
-        return {"invalid_request": EXIT_REFUSED, "target_exists": EXIT_DISK}.get(error.code, EXIT_FAILED)
+        return {"invalid_request": EXIT_REFUSED, "target_exists": EXIT_DISK, "disk_full": EXIT_DISK}.get(
+            error.code, EXIT_FAILED
+        )
 
 
 def _request(options: Namespace, output: str, stream: int | None = None) -> _engine.Request:
@@ -156,15 +241,16 @@ def _request(options: Namespace, output: str, stream: int | None = None) -> _eng
         expected_digest=(options.hash, options.expect.lower()) if options.expect and output == options.output else None,
         stream=stream,
         http2=not options.http1,
+        skip_missing=options.skip_missing,
         proxy=os.environ.get("VASSET_PROXY"),
     )
 
 
-def _kind(options: Namespace) -> Literal["file", "hls", "dash"]:
+def _kind(options: Namespace) -> Literal["file", "media", "hls", "dash"]:
     if options.kind != "auto":
         return options.kind  # type: ignore[no-any-return]  # argparse checked it
     path = options.url.partition("?")[0].partition("#")[0].lower()
-    return "hls" if path.endswith(".m3u8") else "dash" if path.endswith(".mpd") else "file"
+    return "hls" if path.endswith(".m3u8") else "dash" if path.endswith(".mpd") else "media"
 
 
 def _wait(handles: Sequence[_engine.Handle], *, quiet: bool) -> list[_engine.Outcome]:
@@ -229,7 +315,10 @@ def _draw(now: Sequence[_engine.Snapshot], waiting: str | None) -> None:
     sys.stderr.flush()
 
 
-def _report(options: Namespace, outcome: _engine.Outcome | Merged) -> None:
+def _report(options: Namespace, outcome: _engine.Outcome | Fetched) -> None:
+    remarks = list(getattr(outcome, "remarks", ()))
+    if outcome.missing_fragments:
+        remarks.append(f"{outcome.missing_fragments} of its segments are missing: the origin does not have them")
     digest = outcome.digests.get(options.hash)
     if options.json:
         import json
@@ -245,12 +334,15 @@ def _report(options: Namespace, outcome: _engine.Outcome | Merged) -> None:
             "connections": outcome.connections_peak,
             "final_url": outcome.final_url,
             "durability": outcome.durability,
+            "missing_fragments": outcome.missing_fragments,
+            "remarks": remarks,
         }
         sys.stdout.write(json.dumps(line) + "\n")
     elif not options.quiet:
         words = f"{outcome.path}: {outcome.size / 2**20:.1f} MiB in {outcome.seconds:.1f} s"
         if outcome.resumed_bytes:
             words += f", {outcome.resumed_bytes / 2**20:.1f} MiB of it from before"
+        words += "".join(f"\n{remark}" for remark in remarks)
         if outcome.durability == "unknown":
             words += "\nit is complete, but the disk did not confirm its name: it may be gone after a power cut"
         sys.stderr.write(words + (f"\n{options.hash} {digest}\n" if digest else "\n"))
@@ -281,7 +373,14 @@ def _connections(text: str) -> int | None:
     if text == "auto":
         return None
     number = int(text)
-    if not 1 <= number <= 256:
+    if not 1 <= number <= _engine.MOST_CONNECTIONS:
+        raise ValueError(text)
+    return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
         raise ValueError(text)
     return number
 

@@ -19,7 +19,7 @@ def translated(error: _engine.EngineError) -> VAssetError:
     words = str(error)
     match error:
         case _engine.UrlExpired():
-            return UrlsExpired(words, kind=error.code)
+            return UrlsExpired(words, kind="media_refused")
         case _engine.EgressDenied():
             return EgressRefused(words)
         case _engine.InvalidRequest():

@@ -26,6 +26,7 @@ async def open_fetcher(
     max_connections_per_host: int = 16,
     rate_limit: int | None = None,
     hash_algorithm: _engine.HashName = "blake3",
+    disk_floor: int = 0,
 ) -> AsyncIterator[EngineFetcher]:
     """The engine for the length of a block; leaving it cancels what runs and keeps the journals."""
     engine = _engine.Engine(
@@ -34,6 +35,7 @@ async def open_fetcher(
         max_connections=max_connections,
         max_connections_per_host=max_connections_per_host,
         rate_limit=rate_limit,
+        disk_floor=disk_floor,
     )
     fetcher = EngineFetcher(engine, hash_algorithm=hash_algorithm)
     try:

@@ -28,6 +28,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from vasset.usecases.site_key import matches
+
+DEFAULT = "default"
+
 
 class WrongExitSettings(ValueError):
     """What is wrong, and where; never a value, which may be a password."""
@@ -90,7 +94,9 @@ class ExitSettings(BaseModel):
     sites: dict[str, SitePolicy] = Field(default_factory=dict)
 
     def policy_for(self, site: str) -> SitePolicy:
-        return self.sites.get(site.lower(), self.sites.get("default", SitePolicy.FALLBACK))
+        """Of a site as ``usecases/site_key.py`` calls it; the file may name it by its family or any of its hosts."""
+        named = (policy for name, policy in self.sites.items() if name != DEFAULT and matches(name, site))
+        return next(named, self.sites.get(DEFAULT, SitePolicy.FALLBACK))
 
 
 def load_exit_settings(path: Path) -> ExitSettings:

@@ -1,7 +1,9 @@
 """Opening and renaming below a folder without being led out of it by a symlink, a ``..`` or a swapped directory.
 
 Linux answers with one system call (``openat2`` with ``RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS``, ``renameat2`` with ``RENAME_NOREPLACE``); elsewhere
-the path is walked folder by folder with ``O_NOFOLLOW``, and a hard link that refuses an existing name stands for the rename.
+the path is walked folder by folder with ``O_NOFOLLOW``, and a hard link that refuses an existing name stands for the rename. Where there
+are no hard links either (exFAT, SMB, most file systems in user space) the name is taken by an empty file that only one can make, as the
+engine does (``sink/naming.rs``).
 """
 
 from __future__ import annotations
@@ -62,10 +64,32 @@ def rename_no_replace(source: Path, target: Path) -> None:
         if _libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
             return
         code = ctypes.get_errno()
-        if code not in {errno.EINVAL, errno.ENOSYS}:  # a filesystem without the flag (NFS)
+        if code not in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:  # a filesystem without the flag (NFS)
             raise OSError(code, os.strerror(code), str(source), None, str(target))
-    os.link(source, target, follow_symlinks=False)
-    source.unlink()
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}:
+            raise
+        _rename_over_own_placeholder(source, target)
+    else:
+        source.unlink()
+
+
+def _rename_over_own_placeholder(source: Path, target: Path) -> None:
+    """Not atomic: between the two steps, and after a crash there, the name is an empty file. It is never somebody else's."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    try:
+        if os.fstat(descriptor).st_size:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        try:
+            source.rename(target)
+        except OSError:
+            if os.fstat(descriptor).st_size == 0:
+                target.unlink()
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def fsync_path(path: Path) -> None:

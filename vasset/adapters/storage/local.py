@@ -21,13 +21,25 @@ from vasset.domain.history import HistoryEntry, PublishedFile
 from vasset.domain.ports import Clock, DiskUsage
 
 MAX_SUFFIX = 1_000
+LARGEST_FLOOR_SHARE = 20  # as in the engine's sink: a small disk is of use too
 
 
 class LocalStorage:
     """Implements ``Storage`` on one filesystem. ``owner`` names the machine whose disk this is when there is no shared folder."""
 
-    def __init__(self, root: Path, clock: Clock, *, alert_percent: float = 85.0, owner: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        clock: Clock,
+        *,
+        alert_percent: float = 85.0,
+        floor_bytes: int = 0,
+        plenty_bytes: int | None = None,
+        owner: str | None = None,
+    ) -> None:
         self.root = root.resolve()
+        self._floor_bytes = floor_bytes
+        self._plenty_bytes = plenty_bytes
         self._clock = clock
         self._owner = owner
         self._tmp = self.root / "tmp"
@@ -154,7 +166,14 @@ class LocalStorage:
 
     def usage(self) -> DiskUsage:
         disk = psutil.disk_usage(str(self.root))
-        return DiskUsage(disk.used + disk.free, disk.used, disk.free, self._reservations.reserved_bytes)
+        return DiskUsage(
+            total_bytes=disk.used + disk.free,
+            used_bytes=disk.used,
+            free_bytes=disk.free,
+            reserved_bytes=self._reservations.reserved_bytes,
+            floor_bytes=min(self._floor_bytes, disk.total // LARGEST_FLOOR_SHARE),
+            plenty_bytes=self._plenty_bytes,
+        )
 
     def reserve(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
         return self._reservations.hold(size_bytes)
@@ -196,6 +215,6 @@ class LocalStorage:
 
 
 def _storage_error(attempt: str, error: OSError) -> StorageFailed:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return DiskFull(f"the disk is full: could not {attempt}; delete files and retry")
     return StorageFailed(f"could not {attempt}: {error.strerror}")

@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from vasset.domain.errors import DiskFull, DiskPressure
 from vasset.domain.ports import DiskUsage
 
-SPARE_BYTES = 16 * 2**20  # kept free for the database, its log and ours
-
 
 class Reservations:
     """``written`` bytes of a reservation show up as used on the disk too; counting both errs on the safe side."""
@@ -28,12 +26,12 @@ class Reservations:
         """Raises ``DiskFull`` when the task could not fit on the disk as it is, ``DiskPressure`` when others must finish first."""
         usage = self._usage()
         mib = size_bytes >> 20
-        if size_bytes + SPARE_BYTES > usage.free_bytes:
+        if size_bytes + usage.floor_bytes > usage.free_bytes:
             raise DiskFull(
-                f"the download needs {mib} MiB and {usage.free_bytes >> 20} MiB are free; delete files and retry"
+                f"the disk is full: the download needs {mib} MiB, {usage.free_bytes >> 20} MiB are free and "
+                f"{usage.floor_bytes >> 20} of them stay free; delete files and retry"
             )
-        after = (usage.used_bytes + usage.reserved_bytes + size_bytes) / max(1, usage.total_bytes)
-        if self._reserved and 100.0 * after > self._alert_percent:
+        if self._reserved and usage.is_over(self._alert_percent, more_bytes=size_bytes):
             raise DiskPressure(f"the download waits: {mib} MiB do not fit beside the downloads that are running")
         self._reserved += size_bytes
         try:

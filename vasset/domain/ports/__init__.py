@@ -18,7 +18,16 @@ from vasset.domain.ports.media import (
 )
 from vasset.domain.ports.messaging import Cache, Delivery, ProgressBus, TaskQueue
 from vasset.domain.ports.storage import DiskUsage, RemoteFiles, Storage
-from vasset.domain.ports.tasks import DeadLetter, DeadLetters, FileStore, Outbox, OutboxMessage, Submitted, TaskStore
+from vasset.domain.ports.tasks import (
+    DeadLetter,
+    DeadLetters,
+    FileStore,
+    Outbox,
+    OutboxMessage,
+    Retention,
+    Submitted,
+    TaskStore,
+)
 from vasset.domain.ports.workers import Breaker, ProxyLease, ProxyPool, WorkerControl, WorkerState
 
 __all__ = [
@@ -47,6 +56,7 @@ __all__ = [
     "ProxyLease",
     "ProxyPool",
     "RemoteFiles",
+    "Retention",
     "Rotation",
     "SessionState",
     "Storage",

@@ -60,8 +60,8 @@ class AccountStore(Protocol):
 
     async def account(self, user_id: int) -> Account | None: ...
 
-    async def set_password(self, user_id: int, password_hash: str) -> None:
-        """Ends every session of the user in the same transaction."""
+    async def set_password(self, user_id: int, password_hash: str, *, keep_session: int) -> None:
+        """Ends every other session of the user in the same transaction."""
         ...
 
     async def set_role(self, user_id: int, role: Role) -> User:

@@ -20,7 +20,10 @@ class Parser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExtractionRequest:
-    """``workspace`` is where phase two will find the streams; ``proxy`` the third-party exit leased for the whole task."""
+    """``workspace`` is where phase two will find the streams; ``proxy`` the third-party exit leased for the whole task.
+
+    ``again`` are the streams of an extraction before, whose addresses ran out: the same ones are wanted, not the best of today.
+    """
 
     url: str
     quality: str
@@ -30,6 +33,7 @@ class ExtractionRequest:
     proxy: str | None = None
     timeout_seconds: float = 60.0
     with_subtitles: bool = True
+    again: Sequence[Stream] = ()
 
 
 class Extractor(Protocol):

@@ -75,7 +75,23 @@ class DiskUsage:
     used_bytes: int
     free_bytes: int
     reserved_bytes: int
+    floor_bytes: int = 0
+    """Stays free whatever is downloaded."""
+    plenty_bytes: int | None = None
+    """With so much free a percentage says nothing."""
 
     @property
     def used_fraction(self) -> float:
         return (self.used_bytes + self.reserved_bytes) / self.total_bytes if self.total_bytes else 1.0
+
+    @property
+    def is_short(self) -> bool:
+        """Nothing may be written any more but what keeps the service usable."""
+        return self.free_bytes < self.floor_bytes
+
+    def is_over(self, percent: float, *, more_bytes: int = 0) -> bool:
+        """Whether the disk, with ``more_bytes`` besides, is fuller than that and has not plenty left all the same."""
+        taken = self.used_bytes + self.reserved_bytes + more_bytes
+        left = self.free_bytes - self.reserved_bytes - more_bytes
+        has_plenty = self.plenty_bytes is not None and left >= self.plenty_bytes
+        return not has_plenty and 100.0 * taken / max(1, self.total_bytes) >= percent

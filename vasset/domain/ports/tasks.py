@@ -78,12 +78,18 @@ class TaskStore(Protocol):
     ) -> Lease | None:
         """Take the next due task, fair between users: the user with the fewest running tasks first, then the oldest.
 
-        Tasks of ``full_sites`` (as :func:`site_of` names them) are left where they are.
+        Tasks of ``full_sites`` (as ``usecases/site_key.py`` names them) are left where they are.
         """
         ...
 
-    async def heartbeat(self, lease: Lease, *, lease_seconds: float) -> Intent:
-        """Prolong the lease and learn the user's wish. Raises ``LeaseLost``."""
+    async def heartbeat(
+        self, lease: Lease, *, lease_seconds: float, downloaded_bytes: int | None = None, total_bytes: int | None = None
+    ) -> Intent:
+        """Prolong the lease, note how far it is, and learn the user's wish. Raises ``LeaseLost``."""
+        ...
+
+    async def due(self, *, limit: int) -> Sequence[Task]:
+        """Tasks that could be claimed and are not, the oldest first."""
         ...
 
     async def record_extraction(
@@ -118,6 +124,14 @@ class TaskStore(Protocol):
         ...
 
     async def active_count(self) -> Mapping[TaskStatus, int]: ...
+
+
+class Retention(Protocol):
+    """Rows that were kept for long enough."""
+
+    async def forget(self, *, limit: int) -> int:
+        """Remove at most ``limit`` rows of each kind; answer how many went. Files are nobody's here: a row that has one stays."""
+        ...
 
 
 class Outbox(Protocol):

@@ -27,7 +27,9 @@ MEDIA_TYPES = {
     "mka": "audio/x-matroska",
 }
 UNKNOWN = "application/octet-stream"
+JOINERS = "\u200c\u200d"
 UNSAFE = re.compile(r"[^A-Za-z0-9 ._()\[\]+,@=-]")
+EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,5}\Z")
 ATTR_CHARS = "!#$&+-.^_`|~"
 
 
@@ -40,20 +42,33 @@ def may_play_inline(media_type: str) -> bool:
     return media_type != UNKNOWN
 
 
-def content_disposition(file_name: str, *, inline: bool) -> str:
-    """Both forms of the name: ``filename`` in harmless ASCII, ``filename*`` in UTF-8 when that lost something."""
+def content_disposition(file_name: str, *, inline: bool, number: int | None = None) -> str:
+    """Both forms of the name: ``filename`` in harmless ASCII, ``filename*`` in UTF-8 when that lost something.
+
+    A name that ASCII has no letter for is ``download-NUMBER`` with its extension, for clients that read the first form only.
+    """
     name = _one_line(file_name) or "download"
     kind = "inline" if inline else "attachment"
-    ascii_name = UNSAFE.sub("_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii"))
-    ascii_name = ascii_name.lstrip(". ").rstrip(" ") or "download"
-    if set(ascii_name) <= set("._"):
-        ascii_name = "download"
+    ascii_name = _in_ascii(name) or _numbered(name, number)
     header = f'{kind}; filename="{ascii_name}"'
     return header if ascii_name == name else f"{header}; filename*=UTF-8''{quote(name, safe=ATTR_CHARS)}"
 
 
+def _in_ascii(name: str) -> str:
+    """Empty when nothing of the name itself is left there."""
+    text = UNSAFE.sub("_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii"))
+    stem = text.rpartition(".")[0] if "." in text else text
+    return text.lstrip(". ").rstrip(" ") if any(map(str.isalnum, stem)) else ""
+
+
+def _numbered(name: str, number: int | None) -> str:
+    stem = "download" if number is None else f"download-{number}"
+    extension = EXTENSION.search(name)
+    return stem + (extension[0] if extension else "")
+
+
 def _one_line(name: str) -> str:
-    """Without what splits headers, reverses text or names folders; lone surrogates become a question mark."""
+    """Without what splits headers, reverses text or names folders; lone surrogates become a question mark. Joiners are letters."""
     name = name.encode("utf-8", "replace").decode("utf-8")
     base = re.split(r"[/\\]", name)[-1]
-    return "".join(c for c in base if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp"}).strip()
+    return "".join(c for c in base if c in JOINERS or unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp"}).strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,7 +16,7 @@ from vasset.domain.user import Identity
 from vasset.gateway import schemas
 from vasset.gateway.answers import success
 from vasset.gateway.deps import Gateway, gateway_of, idempotency_key_of, identity_of
-from vasset.gateway.route import ApiRoute
+from vasset.gateway.route import ApiRoute, retired
 from vasset.gateway.shapes import page_shape, task_shape
 
 router = APIRouter(prefix="/api/v1", route_class=ApiRoute, tags=["downloads"])
@@ -55,9 +56,10 @@ async def submit(request: Request, body: schemas.DownloadBody, identity: Caller)
         duration_seconds=body.duration_seconds,
         with_subtitles=body.subtitles,
     )
-    submitted = await gateway_of(request).submit(
-        submission, role=identity.role, idempotency_key=idempotency_key_of(request)
-    )
+    gateway = gateway_of(request)
+    submitted = await gateway.submit(submission, role=identity.role, idempotency_key=idempotency_key_of(request))
+    if submitted.created:
+        await gateway.quota_mirror.count(identity)
     task = submitted.task
     # A repeated request gets the first answer again, byte for byte: that answer said "queued".
     accepted = {"task_id": task.id, "history_id": task.history_id, "status": TaskStatus.QUEUED}
@@ -93,6 +95,7 @@ async def get_download(request: Request, task_id: str, identity: Caller) -> Resp
     deprecated=True,
     operation_id="get_task_deprecated",
 )
+@retired(on=date(2027, 6, 30), successor="/api/v2/downloads/{task_id}")
 async def get_task(request: Request, task_id: str, identity: Caller) -> Response:
     """The former address of ``/api/v1/downloads/{task_id}``."""
     return await get_download(request, task_id, identity)
@@ -102,7 +105,9 @@ async def get_task(request: Request, task_id: str, identity: Caller) -> Response
 async def cancel(request: Request, task_id: str, identity: Caller) -> Response:
     """Stop for good. Repeating it changes nothing."""
     gateway = gateway_of(request)
-    return await _answer(gateway, await gateway.services.tasks.cancel(known_form(task_id), user_id=identity.user_id))
+    task = await gateway.services.tasks.cancel(known_form(task_id), user_id=identity.user_id)
+    await gateway.quota_mirror.forget(identity.user_id)
+    return await _answer(gateway, task)
 
 
 @router.post("/downloads/{task_id}/pause", response_model=TaskAnswer, responses=STEERED)
@@ -131,6 +136,7 @@ async def retry(request: Request, task_id: str, identity: Caller) -> Response:
     """Run a failed or cancelled task again; it costs a unit of quota like a new one."""
     gateway = gateway_of(request)
     task = await gateway.services.tasks.retry(known_form(task_id), user_id=identity.user_id, role=identity.role)
+    await gateway.quota_mirror.forget(identity.user_id)
     return await _answer(gateway, task)
 
 

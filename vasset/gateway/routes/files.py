@@ -122,7 +122,7 @@ async def _check_session(gateway: Gateway, bearer: Bearer) -> None:
 def _headers(entry: HistoryEntry, *, inline: bool) -> list[tuple[bytes, bytes]]:
     name = entry.file_name or f"download-{entry.id}"
     media_type = media_type_of(name)
-    disposition = content_disposition(name, inline=inline and may_play_inline(media_type))
+    disposition = content_disposition(name, inline=inline and may_play_inline(media_type), number=entry.id)
     headers = [
         (b"content-type", media_type.encode()),
         (b"content-disposition", disposition.encode("ascii")),

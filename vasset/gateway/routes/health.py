@@ -34,8 +34,10 @@ async def readiness(request: Request) -> Response:
     """Whether requests can be served, and what each part says."""
     services = gateway_of(request).services
     said = await asyncio.gather(*(_ask(part) for part in services.readiness))
-    parts = {part.name: words for part, words in zip(services.readiness, said, strict=True)}
-    missing = [part.name for part in services.readiness if part.required and parts[part.name] != "ok"]
+    parts = {part.name: words for part, (words, _) in zip(services.readiness, said, strict=True)}
+    missing = [
+        part.name for part, (_, works) in zip(services.readiness, said, strict=True) if part.required and not works
+    ]
     if services.draining():
         missing.append("draining")
         parts["draining"] = "the server is shutting down"
@@ -59,13 +61,12 @@ async def prometheus(request: Request) -> Response:
     return Response(content, media_type=media_type)
 
 
-async def _ask(part: ReadinessCheck) -> str:
-    """``ok`` or the kind of failure; no details, which may hold addresses."""
+async def _ask(part: ReadinessCheck) -> tuple[str, bool]:
+    """``ok``, what it waits for or the kind of failure (no details, which may hold addresses); and whether it works."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await part.check()
+            return await part.check() or "ok", True
     except (TimeoutError, DependencyDown):
-        return "does not answer"
+        return "does not answer", False
     except Exception as error:
-        return f"failed ({type(error).__name__})"
-    return "ok"
+        return f"failed ({type(error).__name__})", False

@@ -48,7 +48,10 @@ async def delete(request: Request, history_id: str, identity: Caller) -> Respons
 @router.get("/quota", response_model=schemas.Envelope[schemas.QuotaData])
 async def quota(request: Request, identity: Caller) -> Response:
     """Today's downloads against the daily limit of this account's level."""
-    return success(quota_shape(await gateway_of(request).services.library.quota(identity)))
+    gateway = gateway_of(request)
+    found = await gateway.services.library.quota(identity)
+    await gateway.quota_mirror.show(identity.user_id, found)
+    return success(quota_shape(found))
 
 
 @router.get("/stats", response_model=schemas.Envelope[schemas.StatisticsData])

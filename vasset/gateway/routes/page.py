@@ -18,6 +18,7 @@ from starlette.responses import Response
 from vasset.domain.errors import NotFound
 from vasset.gateway.access import public
 from vasset.gateway.files.conditions import is_not_modified
+from vasset.gateway.files.encoding import takes_gzip
 from vasset.gateway.middleware.security_headers import PAGE_CSP
 from vasset.gateway.route import ApiRoute, uncounted
 
@@ -29,10 +30,16 @@ TYPES = {".webmanifest": "application/manifest+json", ".woff2": "font/woff2", ".
 
 @dataclass(frozen=True, slots=True)
 class Asset:
+    """``tag`` is of the plain bytes; compressed they are another sequence of bytes, which needs another strong one (RFC 9110 8.8.3.3)."""
+
     content: bytes
     compressed: bytes | None
     headers: tuple[tuple[bytes, bytes], ...]
     tag: bytes
+
+    @property
+    def compressed_tag(self) -> bytes:
+        return self.tag[:-1] + b'-gzip"'
 
 
 def load_assets(folder: Path) -> dict[str, Asset]:
@@ -60,7 +67,6 @@ def _load(path: Path, name: str) -> Asset:
         (b"content-security-policy", PAGE_CSP),
         (b"cache-control", IMMUTABLE if name.startswith("assets/") else ASK_AGAIN),
         (b"vary", b"accept-encoding"),
-        (b"etag", tag),
     )
     return Asset(content, compressed, headers, tag)
 
@@ -88,15 +94,17 @@ def page_router(assets: dict[str, Asset]) -> APIRouter:
 def _serve(request: Request, asset: Asset | None) -> Response:
     if asset is None:
         raise NotFound("There is no such file of the page.")
+    squeeze = asset.compressed is not None and takes_gzip(",".join(request.headers.getlist("accept-encoding")))
+    tag = asset.compressed_tag if squeeze else asset.tag
+    headers = [*asset.headers, (b"etag", tag)]
     if_none_match = request.headers.get("if-none-match")
-    if is_not_modified(if_none_match.encode("latin-1") if if_none_match else None, asset.tag):
+    if is_not_modified(if_none_match.encode("latin-1") if if_none_match else None, tag):
         response = Response(status_code=304)
-        response.raw_headers = list(asset.headers)
+        response.raw_headers = headers
         return response
-    squeeze = asset.compressed is not None and "gzip" in request.headers.get("accept-encoding", "")
     content = asset.compressed if squeeze and asset.compressed is not None else asset.content
     response = Response(content)
-    response.raw_headers = [*asset.headers, (b"content-length", b"%d" % len(content))]
+    response.raw_headers = [*headers, (b"content-length", b"%d" % len(content))]
     if squeeze:
         response.raw_headers.append((b"content-encoding", b"gzip"))
     return response

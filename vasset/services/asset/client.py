@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from vasset.domain.history import HistoryEntry, Page, Statistics
+from vasset.domain.ports import Breaker
 from vasset.domain.quota import Quota
 from vasset.domain.user import Identity
 from vasset.services.asset import convert
@@ -27,8 +28,10 @@ class AssetClient(Remote):
 
     service = "asset"
 
-    def __init__(self, channel: grpc.aio.Channel, token: str, *, timeout_seconds: float = 5.0) -> None:
-        super().__init__(token, timeout_seconds=timeout_seconds)
+    def __init__(
+        self, channel: grpc.aio.Channel, token: str, *, timeout_seconds: float = 5.0, breaker: Breaker | None = None
+    ) -> None:
+        super().__init__(token, timeout_seconds=timeout_seconds, breaker=breaker)
         self._stub: AssetServiceAsyncStub = AssetServiceStub(channel)
 
     async def history(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from vasset.domain.ports import Breaker
 from vasset.domain.user import Identity, Role, SessionInfo, TokenPair, User
 from vasset.services.auth import convert
 from vasset.services.client import Remote
@@ -29,8 +30,10 @@ class AuthClient(Remote):
 
     service = "auth"
 
-    def __init__(self, channel: grpc.aio.Channel, token: str, *, timeout_seconds: float = 5.0) -> None:
-        super().__init__(token, timeout_seconds=timeout_seconds)
+    def __init__(
+        self, channel: grpc.aio.Channel, token: str, *, timeout_seconds: float = 5.0, breaker: Breaker | None = None
+    ) -> None:
+        super().__init__(token, timeout_seconds=timeout_seconds, breaker=breaker)
         self._stub: AuthServiceAsyncStub = AuthServiceStub(channel)
 
     async def register(
@@ -50,13 +53,15 @@ class AuthClient(Remote):
     async def login(
         self, email: str, password: str, *, address: str | None = None, user_agent: str | None = None
     ) -> tuple[User, TokenPair]:
-        request = wire.LoginRequest(
+        request = wire.ValidateCredentialsRequest(
             email=wire_text(email),
             password=wire_text(password),
             address=optional_wire_text(address),
             user_agent=optional_wire_text(user_agent),
         )
-        return self._signed_in(await self._call(self._stub.Login, request, timeout_seconds=self._timeout_seconds * 2))
+        return self._signed_in(
+            await self._call(self._stub.ValidateCredentials, request, timeout_seconds=self._timeout_seconds * 2)
+        )
 
     async def refresh(self, refresh_token: str) -> TokenPair:
         answer = await self._call(self._stub.Refresh, wire.RefreshRequest(refresh_token=wire_text(refresh_token)))

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import grpc
 
 from vasset.domain.errors import DependencyDown, TokenRevoked
-from vasset.domain.ports import Clock
+from vasset.domain.ports import Breaker, Clock
 from vasset.domain.user import Identity
 from vasset.services.auth.client import AuthClient
 from vasset.services.auth.session_cache import SessionCache
@@ -37,8 +37,9 @@ class GatewayAuthority(AuthClient):
         *,
         revocation_seconds: float,
         timeout_seconds: float = 5.0,
+        breaker: Breaker | None = None,
     ) -> None:
-        super().__init__(channel, token, timeout_seconds=timeout_seconds)
+        super().__init__(channel, token, timeout_seconds=timeout_seconds, breaker=breaker)
         self._signer = signer
         self._rows = sessions
         self._clock = clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -28,12 +29,23 @@ def signing_secret(configured: str | None, data_dir: Path) -> bytes:
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):  # the other process was first: its key counts
-                os.link(draft, path)
+                _put_in_place(draft, path)
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     secret = path.read_bytes().strip()
     if len(secret) < 32:
         raise ValueError(f"the signing key in {path} is damaged; remove it (everybody must sign in again) and restart")
     return secret
+
+
+def _put_in_place(draft: Path, path: Path) -> None:
+    """Without taking another's place; where there are no hard links, for the one process that holds the folder's lock."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
+        if not path.exists():
+            draft.rename(path)

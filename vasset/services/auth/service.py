@@ -20,6 +20,7 @@ from vasset.domain.user import Identity, Role, SessionInfo, TokenPair, User
 from vasset.services.auth.passwords import PasswordHasher, check_new_password
 from vasset.services.auth.session_cache import SessionCache
 from vasset.services.auth.throttle import LoginThrottle
+from vasset.services.auth.token_mirror import TokenMirror
 from vasset.services.auth.tokens import (
     INVITATION_PREFIX,
     REFRESH_PREFIX,
@@ -31,6 +32,7 @@ from vasset.services.auth.tokens import (
 )
 from vasset.telemetry import faultpoint
 
+JOINERS = {0x200C: None, 0x200D: None}  # shape Persian words and families of emoji; Python counts them as not printable
 INVITATION_SECONDS = 7 * 86_400
 
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\\x00-\x20]{1,64}@[^\s@<>\"(),:;\\\x00-\x20.]+(\.[^\s@<>\"(),:;\\\x00-\x20.]+)*\Z")
@@ -63,6 +65,7 @@ class AuthService:
         self._signer = signer
         self._policy = policy or AuthPolicy()
         self._throttle = LoginThrottle(cache, attempts_per_minute=self._policy.login_attempts_per_minute)
+        self._mirror = TokenMirror(cache)
         self._sessions = SessionCache(store, clock, max_age_seconds=self._policy.revocation_seconds)
 
     async def register(
@@ -106,12 +109,13 @@ class AuthService:
         faultpoint.reach("K14")
         if rotation.repeated_nonce is not None:
             child = child_of(refresh_token, rotation.repeated_nonce)
-        return self._pair(rotation.user_id, rotation.session_id, child)
+        return await self._pair(rotation.user_id, rotation.session_id, child)
 
     async def logout(self, identity: Identity) -> None:
         self._sessions.forget(identity.session_id)
         await self._store.end_session(identity.user_id, identity.session_id)
         self._sessions.forget(identity.session_id)
+        await self._mirror.forget(identity.session_id)
 
     async def verify(self, access_token: str) -> Identity:
         """The role is SQL's, not the token's: a changed role counts within seconds."""
@@ -128,13 +132,18 @@ class AuthService:
         return account.user
 
     async def change_password(self, identity: Identity, current: str, new: str) -> None:
-        """Ends every session, this one included: everybody signs in again with the new password."""
+        """Ends every session but this one, which has just shown that it knows the old password."""
         secret = check_new_password(new)
         account = await self._store.account(identity.user_id)
         if not await self._hasher.verify(current, account.password_hash if account else None):
             raise InvalidCredentials("the current password is wrong")
-        await self._store.set_password(identity.user_id, await self._hasher.hash(secret))
+        others = [session.id for session in await self.sessions(identity) if not session.current]
+        await self._store.set_password(
+            identity.user_id, await self._hasher.hash(secret), keep_session=identity.session_id
+        )
         self._sessions.forget_user(identity.user_id)
+        for session_id in others:
+            await self._mirror.forget(session_id)
 
     async def sessions(self, identity: Identity) -> Sequence[SessionInfo]:
         found = await self._store.sessions(identity.user_id)
@@ -150,6 +159,7 @@ class AuthService:
         if not _is_row_id(session_id) or not await self._store.end_session(identity.user_id, session_id):
             raise NotFound("there is no such session, or it belongs to somebody else")
         self._sessions.forget(session_id)
+        await self._mirror.forget(session_id)
 
     async def set_role(self, identity: Identity, user_id: int, role: Role) -> User:
         _refuse_unless_admin(identity, "change the role of an account")
@@ -171,11 +181,14 @@ class AuthService:
         session_id = await self._store.open_session(
             user.id, hash_of(refresh_token), ttl_seconds=self._policy.refresh_token_seconds, user_agent=user_agent
         )
-        return self._pair(user.id, session_id, refresh_token)
+        return await self._pair(user.id, session_id, refresh_token)
 
-    def _pair(self, user_id: int, session_id: int, refresh_token: str) -> TokenPair:
+    async def _pair(self, user_id: int, session_id: int, refresh_token: str) -> TokenPair:
         policy = self._policy
         access_token = self._signer.sign(user_id, session_id, ttl_seconds=policy.access_token_seconds)
+        await self._mirror.show(
+            access_token, user_id=user_id, session_id=session_id, ttl_seconds=policy.access_token_seconds
+        )
         return TokenPair(access_token, refresh_token, policy.access_token_seconds, policy.refresh_token_seconds)
 
 
@@ -193,7 +206,7 @@ def normal_email(email: str) -> str:
 
 def _nickname(nickname: str) -> str:
     name = nickname.strip()
-    if not 1 <= len(name) <= 64 or not name.isprintable():
+    if not 1 <= len(name) <= 64 or not name.translate(JOINERS).isprintable():
         raise InvalidInput("the nickname needs 1 to 64 printable characters")
     return name
 

@@ -28,7 +28,9 @@ class AuthServicer(AuthServiceServicer):
         )
         return wire.SignedIn(user=convert.user_to_wire(user), tokens=convert.tokens_to_wire(tokens))
 
-    async def Login(self, request: wire.LoginRequest, context: Any) -> wire.SignedIn:
+    async def ValidateCredentials(
+        self, request: wire.ValidateCredentialsRequest | wire.LoginRequest, context: Any
+    ) -> wire.SignedIn:
         user, tokens = await self._authority.login(
             request.email,
             request.password,
@@ -36,6 +38,9 @@ class AuthServicer(AuthServiceServicer):
             user_agent=optional(request, "user_agent"),
         )
         return wire.SignedIn(user=convert.user_to_wire(user), tokens=convert.tokens_to_wire(tokens))
+
+    async def Login(self, request: wire.LoginRequest, context: Any) -> wire.SignedIn:
+        return await self.ValidateCredentials(request, context)
 
     async def Refresh(self, request: wire.RefreshRequest, context: Any) -> wire.Tokens:
         return convert.tokens_to_wire(await self._authority.refresh(request.refresh_token))

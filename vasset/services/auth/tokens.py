@@ -96,6 +96,8 @@ def _claims(claims: dict[str, Any]) -> AccessClaims:
     proper = isinstance(subject, str) and subject.isascii() and subject.isdigit() and type(session_id) is int
     if claims["typ"] != "access" or not proper:
         raise Unauthenticated("this is not an access token; sign in again")
+    if len(subject) > 19 or not (int(subject) < 2**63 and 0 < session_id < 2**63):
+        raise Unauthenticated("the access token names what no database can hold; sign in again")
     return AccessClaims(int(subject), session_id)
 
 

@@ -5,24 +5,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from vasset.domain.errors import ExtractionFailed, InvalidInput, Unavailable
+from vasset.domain.faults import kind_of
 from vasset.domain.media import MediaInfo
 from vasset.domain.ports import Breaker, Cache, Clock, Extractor
 from vasset.domain.user import Identity
 from vasset.usecases.end_tasks import end_tasks
-from vasset.usecases.run_download import UPSTREAM_EXTRACTION_FAULTS
+from vasset.usecases.site_key import site_of
 
 MAX_PLAYLIST_PAGE = 10_000
 EXPIRY_MARGIN_SECONDS = 60
 SCOPE = "anonymous"  # results that depend on one user's cookies would carry that user's id here
 EXPIRY_NAMES = frozenset({"expire", "expires", "x-expires", "exp"})
 
-_MEDIA = TypeAdapter(MediaInfo)
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Two addresses with one MD5 can be made on purpose: an answer says what it answers."""
+
+    asked: str
+    media: MediaInfo
+
+
+_KEPT = TypeAdapter(_Kept)
 
 
 class ParserService:
@@ -53,8 +64,9 @@ class ParserService:
         if not 1 <= playlist_page <= MAX_PLAYLIST_PAGE:
             raise InvalidInput(f"playlist_page must be 1 to {MAX_PLAYLIST_PAGE}")
         canonical = self._canonicalise(url)
-        key = self._key(canonical, playlist_page)
-        cached = await self._remembered(key)
+        asked = self._asked(canonical, playlist_page)
+        key = _key(asked)
+        cached = await self._remembered(asked)
         if cached is not None:
             return cached
         reading = self._reading.get(key)
@@ -76,17 +88,17 @@ class ParserService:
         await end_tasks(self._reading.values())
 
     async def _read(self, canonical: str, playlist_page: int) -> MediaInfo:
-        circuit = f"{urlsplit(canonical).hostname or 'unknown'}|direct"
+        circuit = f"{site_of(canonical)}|direct"
         self._breaker.check(circuit)
         try:
             info = await self._extractor.describe(canonical, playlist_page=playlist_page)
         except ExtractionFailed as error:
-            if error.kind in UPSTREAM_EXTRACTION_FAULTS:
+            if kind_of(error).is_trouble:
                 self._breaker.record(circuit, succeeded=False)
             raise
         self._breaker.record(circuit, succeeded=True)
         # The version may be known only now, by the child that read the page: under the key of before nobody would find it.
-        await self._remember(self._key(canonical, playlist_page), info)
+        await self._remember(self._asked(canonical, playlist_page), info)
         return info
 
     def _finished(self, key: str, reading: asyncio.Task[MediaInfo]) -> None:
@@ -94,29 +106,30 @@ class ParserService:
         if not reading.cancelled():
             reading.exception()  # looked at, so that an answer nobody waited for warns nobody
 
-    def _key(self, canonical: str, playlist_page: int) -> str:
+    def _asked(self, canonical: str, playlist_page: int) -> str:
         """The extractor's version is part of it: an update of yt-dlp must not be hidden by yesterday's failure to parse."""
         parts = [canonical, SCOPE, self._region, self._extractor.version, str(playlist_page)]
-        return f"parser:url:{hashlib.sha256(orjson.dumps(parts)).hexdigest()}"
+        return orjson.dumps(parts).decode()
 
-    async def _remembered(self, key: str) -> MediaInfo | None:
+    async def _remembered(self, asked: str) -> MediaInfo | None:
         try:
-            data = await self._cache.get(key)
+            data = await self._cache.get(_key(asked))
         except Unavailable:
             return None
         if data is None:
             return None
         try:
-            return _MEDIA.validate_json(data)
+            kept = _KEPT.validate_json(data)
         except ValidationError:
             return None  # another version wrote it: read the page again
+        return kept.media if kept.asked == asked else None
 
-    async def _remember(self, key: str, info: MediaInfo) -> None:
+    async def _remember(self, asked: str, info: MediaInfo) -> None:
         ttl_seconds = min(self._cache_seconds, self._seconds_left(info))
         if ttl_seconds <= 0:
             return
         try:
-            await self._cache.set(key, orjson.dumps(info), ttl_seconds=ttl_seconds)
+            await self._cache.set(_key(asked), orjson.dumps(_Kept(asked, info)), ttl_seconds=ttl_seconds)
         except Unavailable:
             return
 
@@ -126,6 +139,11 @@ class ParserService:
         addresses = [info.thumbnail, *(entry.thumbnail for entry in info.entries)]
         ends = [end for address in addresses if address for end in _expiries(address) if end > 0]
         return min(ends, default=float("inf")) - now - EXPIRY_MARGIN_SECONDS if ends else float("inf")
+
+
+def _key(asked: str) -> str:
+    """``parser:url:{md5}`` (REQUIREMENTS D1)."""
+    return f"parser:url:{hashlib.md5(asked.encode(), usedforsecurity=False).hexdigest()}"
 
 
 def _expiries(address: str) -> list[float]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vasset/services/proto/auth.proto\x12\tvasset.v1\"\\\n\x0bUserMessage\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x10\n\x08nickname\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\x05\x12\x12\n\ncreated_at\x18\x05 \x01(\x01\"e\n\x06Tokens\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12\x1a\n\x12refresh_expires_in\x18\x04 \x01(\x03\"S\n\x08SignedIn\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.vasset.v1.UserMessage\x12!\n\x06tokens\x18\x02 \x01(\x0b\x32\x11.vasset.v1.Tokens\"\x94\x01\n\x0fRegisterRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x10\n\x08nickname\x18\x03 \x01(\t\x12\x17\n\ninvitation\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_agent\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_invitationB\r\n\x0b_user_agent\"y\n\x0cLoginRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x14\n\x07\x61\x64\x64ress\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_addressB\r\n\x0b_user_agent\"\'\n\x0eRefreshRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"*\n\x12VerifyTokenRequest\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\"E\n\x10VerifiedIdentity\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04role\x18\x02 \x01(\x05\x12\x12\n\nsession_id\x18\x03 \x01(\x03\"\x0f\n\rLogoutRequest\"\x10\n\x0eLogoutResponse\"\x13\n\x11GetProfileRequest\"5\n\x15\x43hangePasswordRequest\x12\x0f\n\x07\x63urrent\x18\x01 \x01(\t\x12\x0b\n\x03new\x18\x02 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"\x15\n\x13ListSessionsRequest\"}\n\x0eSessionMessage\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x12\n\ncreated_at\x18\x02 \x01(\x01\x12\x12\n\nexpires_at\x18\x03 \x01(\x01\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07\x63urrent\x18\x05 \x01(\x08\x42\r\n\x0b_user_agent\"C\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.vasset.v1.SessionMessage\"+\n\x14\x43heckSessionsRequest\x12\x13\n\x0bsession_ids\x18\x01 \x03(\x03\"&\n\x15\x43heckSessionsResponse\x12\r\n\x05\x61live\x18\x01 \x03(\x03\"*\n\x14RevokeSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"\x17\n\x15RevokeSessionResponse\"/\n\x0eSetRoleRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04role\x18\x02 \x01(\x05\"\x19\n\x17\x43reateInvitationRequest\".\n\x18\x43reateInvitationResponse\x12\x12\n\ninvitation\x18\x01 \x01(\t2\xf3\x06\n\x0b\x41uthService\x12;\n\x08Register\x12\x1a.vasset.v1.RegisterRequest\x1a\x13.vasset.v1.SignedIn\x12\x35\n\x05Login\x12\x17.vasset.v1.LoginRequest\x1a\x13.vasset.v1.SignedIn\x12\x37\n\x07Refresh\x12\x19.vasset.v1.RefreshRequest\x1a\x11.vasset.v1.Tokens\x12I\n\x0bVerifyToken\x12\x1d.vasset.v1.VerifyTokenRequest\x1a\x1b.vasset.v1.VerifiedIdentity\x12=\n\x06Logout\x12\x18.vasset.v1.LogoutRequest\x1a\x19.vasset.v1.LogoutResponse\x12\x42\n\nGetProfile\x12\x1c.vasset.v1.GetProfileRequest\x1a\x16.vasset.v1.UserMessage\x12U\n\x0e\x43hangePassword\x12 .vasset.v1.ChangePasswordRequest\x1a!.vasset.v1.ChangePasswordResponse\x12O\n\x0cListSessions\x12\x1e.vasset.v1.ListSessionsRequest\x1a\x1f.vasset.v1.ListSessionsResponse\x12R\n\rCheckSessions\x12\x1f.vasset.v1.CheckSessionsRequest\x1a .vasset.v1.CheckSessionsResponse\x12R\n\rRevokeSession\x12\x1f.vasset.v1.RevokeSessionRequest\x1a .vasset.v1.RevokeSessionResponse\x12<\n\x07SetRole\x12\x19.vasset.v1.SetRoleRequest\x1a\x16.vasset.v1.UserMessage\x12[\n\x10\x43reateInvitation\x12\".vasset.v1.CreateInvitationRequest\x1a#.vasset.v1.CreateInvitationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n vasset/services/proto/auth.proto\x12\tvasset.v1\"\\\n\x0bUserMessage\x12\n\n\x02id\x18\x01 \x01(\x03\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x10\n\x08nickname\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\x05\x12\x12\n\ncreated_at\x18\x05 \x01(\x01\"e\n\x06Tokens\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12\x1a\n\x12refresh_expires_in\x18\x04 \x01(\x03\"S\n\x08SignedIn\x12$\n\x04user\x18\x01 \x01(\x0b\x32\x16.vasset.v1.UserMessage\x12!\n\x06tokens\x18\x02 \x01(\x0b\x32\x11.vasset.v1.Tokens\"\x94\x01\n\x0fRegisterRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x10\n\x08nickname\x18\x03 \x01(\t\x12\x17\n\ninvitation\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_agent\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\r\n\x0b_invitationB\r\n\x0b_user_agent\"\x87\x01\n\x1aValidateCredentialsRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x14\n\x07\x61\x64\x64ress\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_addressB\r\n\x0b_user_agent\"y\n\x0cLoginRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x14\n\x07\x61\x64\x64ress\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_addressB\r\n\x0b_user_agent\"\'\n\x0eRefreshRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"*\n\x12VerifyTokenRequest\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\"E\n\x10VerifiedIdentity\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04role\x18\x02 \x01(\x05\x12\x12\n\nsession_id\x18\x03 \x01(\x03\"\x0f\n\rLogoutRequest\"\x10\n\x0eLogoutResponse\"\x13\n\x11GetProfileRequest\"5\n\x15\x43hangePasswordRequest\x12\x0f\n\x07\x63urrent\x18\x01 \x01(\t\x12\x0b\n\x03new\x18\x02 \x01(\t\"\x18\n\x16\x43hangePasswordResponse\"\x15\n\x13ListSessionsRequest\"}\n\x0eSessionMessage\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x12\n\ncreated_at\x18\x02 \x01(\x01\x12\x12\n\nexpires_at\x18\x03 \x01(\x01\x12\x17\n\nuser_agent\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07\x63urrent\x18\x05 \x01(\x08\x42\r\n\x0b_user_agent\"C\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.vasset.v1.SessionMessage\"+\n\x14\x43heckSessionsRequest\x12\x13\n\x0bsession_ids\x18\x01 \x03(\x03\"&\n\x15\x43heckSessionsResponse\x12\r\n\x05\x61live\x18\x01 \x03(\x03\"*\n\x14RevokeSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"\x17\n\x15RevokeSessionResponse\"/\n\x0eSetRoleRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04role\x18\x02 \x01(\x05\"\x19\n\x17\x43reateInvitationRequest\".\n\x18\x43reateInvitationResponse\x12\x12\n\ninvitation\x18\x01 \x01(\t2\xc6\x07\n\x0b\x41uthService\x12;\n\x08Register\x12\x1a.vasset.v1.RegisterRequest\x1a\x13.vasset.v1.SignedIn\x12Q\n\x13ValidateCredentials\x12%.vasset.v1.ValidateCredentialsRequest\x1a\x13.vasset.v1.SignedIn\x12\x35\n\x05Login\x12\x17.vasset.v1.LoginRequest\x1a\x13.vasset.v1.SignedIn\x12\x37\n\x07Refresh\x12\x19.vasset.v1.RefreshRequest\x1a\x11.vasset.v1.Tokens\x12I\n\x0bVerifyToken\x12\x1d.vasset.v1.VerifyTokenRequest\x1a\x1b.vasset.v1.VerifiedIdentity\x12=\n\x06Logout\x12\x18.vasset.v1.LogoutRequest\x1a\x19.vasset.v1.LogoutResponse\x12\x42\n\nGetProfile\x12\x1c.vasset.v1.GetProfileRequest\x1a\x16.vasset.v1.UserMessage\x12U\n\x0e\x43hangePassword\x12 .vasset.v1.ChangePasswordRequest\x1a!.vasset.v1.ChangePasswordResponse\x12O\n\x0cListSessions\x12\x1e.vasset.v1.ListSessionsRequest\x1a\x1f.vasset.v1.ListSessionsResponse\x12R\n\rCheckSessions\x12\x1f.vasset.v1.CheckSessionsRequest\x1a .vasset.v1.CheckSessionsResponse\x12R\n\rRevokeSession\x12\x1f.vasset.v1.RevokeSessionRequest\x1a .vasset.v1.RevokeSessionResponse\x12<\n\x07SetRole\x12\x19.vasset.v1.SetRoleRequest\x1a\x16.vasset.v1.UserMessage\x12[\n\x10\x43reateInvitation\x12\".vasset.v1.CreateInvitationRequest\x1a#.vasset.v1.CreateInvitationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,44 +39,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNEDIN']._serialized_end=327
   _globals['_REGISTERREQUEST']._serialized_start=330
   _globals['_REGISTERREQUEST']._serialized_end=478
-  _globals['_LOGINREQUEST']._serialized_start=480
-  _globals['_LOGINREQUEST']._serialized_end=601
-  _globals['_REFRESHREQUEST']._serialized_start=603
-  _globals['_REFRESHREQUEST']._serialized_end=642
-  _globals['_VERIFYTOKENREQUEST']._serialized_start=644
-  _globals['_VERIFYTOKENREQUEST']._serialized_end=686
-  _globals['_VERIFIEDIDENTITY']._serialized_start=688
-  _globals['_VERIFIEDIDENTITY']._serialized_end=757
-  _globals['_LOGOUTREQUEST']._serialized_start=759
-  _globals['_LOGOUTREQUEST']._serialized_end=774
-  _globals['_LOGOUTRESPONSE']._serialized_start=776
-  _globals['_LOGOUTRESPONSE']._serialized_end=792
-  _globals['_GETPROFILEREQUEST']._serialized_start=794
-  _globals['_GETPROFILEREQUEST']._serialized_end=813
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=815
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=868
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=870
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=894
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=896
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=917
-  _globals['_SESSIONMESSAGE']._serialized_start=919
-  _globals['_SESSIONMESSAGE']._serialized_end=1044
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1046
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1113
-  _globals['_CHECKSESSIONSREQUEST']._serialized_start=1115
-  _globals['_CHECKSESSIONSREQUEST']._serialized_end=1158
-  _globals['_CHECKSESSIONSRESPONSE']._serialized_start=1160
-  _globals['_CHECKSESSIONSRESPONSE']._serialized_end=1198
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=1200
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=1242
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1244
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1267
-  _globals['_SETROLEREQUEST']._serialized_start=1269
-  _globals['_SETROLEREQUEST']._serialized_end=1316
-  _globals['_CREATEINVITATIONREQUEST']._serialized_start=1318
-  _globals['_CREATEINVITATIONREQUEST']._serialized_end=1343
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=1345
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=1391
-  _globals['_AUTHSERVICE']._serialized_start=1394
-  _globals['_AUTHSERVICE']._serialized_end=2277
+  _globals['_VALIDATECREDENTIALSREQUEST']._serialized_start=481
+  _globals['_VALIDATECREDENTIALSREQUEST']._serialized_end=616
+  _globals['_LOGINREQUEST']._serialized_start=618
+  _globals['_LOGINREQUEST']._serialized_end=739
+  _globals['_REFRESHREQUEST']._serialized_start=741
+  _globals['_REFRESHREQUEST']._serialized_end=780
+  _globals['_VERIFYTOKENREQUEST']._serialized_start=782
+  _globals['_VERIFYTOKENREQUEST']._serialized_end=824
+  _globals['_VERIFIEDIDENTITY']._serialized_start=826
+  _globals['_VERIFIEDIDENTITY']._serialized_end=895
+  _globals['_LOGOUTREQUEST']._serialized_start=897
+  _globals['_LOGOUTREQUEST']._serialized_end=912
+  _globals['_LOGOUTRESPONSE']._serialized_start=914
+  _globals['_LOGOUTRESPONSE']._serialized_end=930
+  _globals['_GETPROFILEREQUEST']._serialized_start=932
+  _globals['_GETPROFILEREQUEST']._serialized_end=951
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=953
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=1006
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=1008
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=1032
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1034
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1055
+  _globals['_SESSIONMESSAGE']._serialized_start=1057
+  _globals['_SESSIONMESSAGE']._serialized_end=1182
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1184
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1251
+  _globals['_CHECKSESSIONSREQUEST']._serialized_start=1253
+  _globals['_CHECKSESSIONSREQUEST']._serialized_end=1296
+  _globals['_CHECKSESSIONSRESPONSE']._serialized_start=1298
+  _globals['_CHECKSESSIONSRESPONSE']._serialized_end=1336
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=1338
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=1380
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1382
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1405
+  _globals['_SETROLEREQUEST']._serialized_start=1407
+  _globals['_SETROLEREQUEST']._serialized_end=1454
+  _globals['_CREATEINVITATIONREQUEST']._serialized_start=1456
+  _globals['_CREATEINVITATIONREQUEST']._serialized_end=1481
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=1483
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=1529
+  _globals['_AUTHSERVICE']._serialized_start=1532
+  _globals['_AUTHSERVICE']._serialized_end=2498
 # @@protoc_insertion_point(module_scope)

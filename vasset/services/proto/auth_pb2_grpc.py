@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    """The authority on accounts and sessions. Except for Register, ValidateCredentials, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
     in metadata.
     """
 
@@ -39,6 +39,11 @@ class AuthServiceStub:
         self.Register = channel.unary_unary(
                 '/vasset.v1.AuthService/Register',
                 request_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.RegisterRequest.SerializeToString,
+                response_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.SignedIn.FromString,
+                _registered_method=True)
+        self.ValidateCredentials = channel.unary_unary(
+                '/vasset.v1.AuthService/ValidateCredentials',
+                request_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.ValidateCredentialsRequest.SerializeToString,
                 response_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.SignedIn.FromString,
                 _registered_method=True)
         self.Login = channel.unary_unary(
@@ -99,7 +104,7 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    """The authority on accounts and sessions. Except for Register, ValidateCredentials, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
     in metadata.
     """
 
@@ -109,8 +114,15 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Login(self, request, context):
+    def ValidateCredentials(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Login(self, request, context):
+        """The former name of ValidateCredentials, for gateways that have not been updated yet.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -183,6 +195,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.RegisterRequest.FromString,
                     response_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.SignedIn.SerializeToString,
             ),
+            'ValidateCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ValidateCredentials,
+                    request_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.ValidateCredentialsRequest.FromString,
+                    response_serializer=vasset_dot_services_dot_proto_dot_auth__pb2.SignedIn.SerializeToString,
+            ),
             'Login': grpc.unary_unary_rpc_method_handler(
                     servicer.Login,
                     request_deserializer=vasset_dot_services_dot_proto_dot_auth__pb2.LoginRequest.FromString,
@@ -247,7 +264,7 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    """The authority on accounts and sessions. Except for Register, ValidateCredentials, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
     in metadata.
     """
 
@@ -267,6 +284,33 @@ class AuthService:
             target,
             '/vasset.v1.AuthService/Register',
             vasset_dot_services_dot_proto_dot_auth__pb2.RegisterRequest.SerializeToString,
+            vasset_dot_services_dot_proto_dot_auth__pb2.SignedIn.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ValidateCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vasset.v1.AuthService/ValidateCredentials',
+            vasset_dot_services_dot_proto_dot_auth__pb2.ValidateCredentialsRequest.SerializeToString,
             vasset_dot_services_dot_proto_dot_auth__pb2.SignedIn.FromString,
             options,
             channel_credentials,

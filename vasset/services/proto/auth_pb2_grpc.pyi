@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    """The authority on accounts and sessions. Except for Register, ValidateCredentials, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
     in metadata.
     """
 
@@ -36,7 +36,9 @@ class AuthServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     Register: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RegisterRequest, _auth_pb2.SignedIn]
+    ValidateCredentials: _grpc.UnaryUnaryMultiCallable[_auth_pb2.ValidateCredentialsRequest, _auth_pb2.SignedIn]
     Login: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.SignedIn]
+    """The former name of ValidateCredentials, for gateways that have not been updated yet."""
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.Tokens]
     VerifyToken: _grpc.UnaryUnaryMultiCallable[_auth_pb2.VerifyTokenRequest, _auth_pb2.VerifiedIdentity]
     Logout: _grpc.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]
@@ -50,13 +52,15 @@ class AuthServiceStub:
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    """The authority on accounts and sessions. Except for Register, ValidateCredentials, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
     in metadata.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_auth_pb2.RegisterRequest, _auth_pb2.SignedIn]  # type: ignore[assignment]
+    ValidateCredentials: _aio.UnaryUnaryMultiCallable[_auth_pb2.ValidateCredentialsRequest, _auth_pb2.SignedIn]  # type: ignore[assignment]
     Login: _aio.UnaryUnaryMultiCallable[_auth_pb2.LoginRequest, _auth_pb2.SignedIn]  # type: ignore[assignment]
+    """The former name of ValidateCredentials, for gateways that have not been updated yet."""
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshRequest, _auth_pb2.Tokens]  # type: ignore[assignment]
     VerifyToken: _aio.UnaryUnaryMultiCallable[_auth_pb2.VerifyTokenRequest, _auth_pb2.VerifiedIdentity]  # type: ignore[assignment]
     Logout: _aio.UnaryUnaryMultiCallable[_auth_pb2.LogoutRequest, _auth_pb2.LogoutResponse]  # type: ignore[assignment]
@@ -69,7 +73,7 @@ class AuthServiceAsyncStub(AuthServiceStub):
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateInvitationRequest, _auth_pb2.CreateInvitationResponse]  # type: ignore[assignment]
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The authority on accounts and sessions. Except for Register, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
+    """The authority on accounts and sessions. Except for Register, ValidateCredentials, Login, Refresh, VerifyToken and CheckSessions the caller's identity travels
     in metadata.
     """
 
@@ -81,11 +85,19 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_auth_pb2.SignedIn, _abc.Awaitable[_auth_pb2.SignedIn]]: ...
 
     @_abc_1.abstractmethod
+    def ValidateCredentials(
+        self,
+        request: _auth_pb2.ValidateCredentialsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_pb2.SignedIn, _abc.Awaitable[_auth_pb2.SignedIn]]: ...
+
+    @_abc_1.abstractmethod
     def Login(
         self,
         request: _auth_pb2.LoginRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_auth_pb2.SignedIn, _abc.Awaitable[_auth_pb2.SignedIn]]: ...
+    ) -> _typing.Union[_auth_pb2.SignedIn, _abc.Awaitable[_auth_pb2.SignedIn]]:
+        """The former name of ValidateCredentials, for gateways that have not been updated yet."""
 
     @_abc_1.abstractmethod
     def Refresh(

@@ -4,6 +4,8 @@ export class Failure extends Error {
   readonly code: number;
   readonly httpStatus: number;
   readonly retryable: boolean;
+  readonly kind: string | null;
+  readonly action: string | null;
   readonly requestId: string | null;
   readonly retryAfterSeconds: number | null;
 
@@ -13,6 +15,8 @@ export class Failure extends Error {
     code?: number;
     httpStatus?: number;
     retryable?: boolean;
+    kind?: string | null;
+    action?: string | null;
     requestId?: string | null;
     retryAfterSeconds?: number | null;
   }) {
@@ -22,6 +26,8 @@ export class Failure extends Error {
     this.code = parts.code ?? 0;
     this.httpStatus = parts.httpStatus ?? 0;
     this.retryable = parts.retryable ?? false;
+    this.kind = parts.kind ?? null;
+    this.action = parts.action ?? null;
     this.requestId = parts.requestId ?? null;
     this.retryAfterSeconds = parts.retryAfterSeconds ?? null;
   }

@@ -104,6 +104,8 @@ async function open<Data>(response: Response, empty: boolean): Promise<Data> {
   const after = Number(response.headers.get("Retry-After"));
   throw new Failure({
     reason: text(envelope?.["reason"]) ?? reasonOfStatus(response.status),
+    kind: text(envelope?.["kind"]),
+    action: text(envelope?.["action"]),
     message: text(envelope?.["message"]) ?? `The server answered with status ${response.status}.`,
     code: Number(envelope?.["code"] ?? 0),
     httpStatus: response.status,

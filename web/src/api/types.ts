@@ -64,7 +64,18 @@ export interface DownloadRequest {
 }
 export interface Accepted { task_id: string; history_id: number; status: Status }
 
-export interface TaskError { reason: string; message: string; retryable: boolean }
+export type Fault = "user" | "site" | "exit" | "pace" | "extractor" | "us";
+export interface TaskError {
+  reason: string;
+  kind: string;
+  fault: Fault;
+  message: string;
+  /** What the reader can do next. */
+  action: string;
+  retryable: boolean;
+  /** When it is tried again by itself. */
+  retry_at: string | null;
+}
 
 /** What a WebSocket frame and a task have in common. */
 export interface Progress {
@@ -80,6 +91,8 @@ export interface Progress {
   eta_seconds: number | null;
   attempt: number;
   seq: number;
+  /** Why it does not go on just now. */
+  waiting_for: { reason: string; message: string } | null;
   /** A recording of something on air: it has no total, and ends when its user says so. */
   is_live: boolean;
   error: TaskError | null;

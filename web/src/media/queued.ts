@@ -32,6 +32,7 @@ export function queuedRow(accepted: Accepted, request: DownloadRequest): Row {
     eta_seconds: null,
     attempt: 1,
     seq: 0,
+    waiting_for: null,
     is_live: false,
     error: null,
   };

@@ -3,7 +3,7 @@ import * as api from "../api/calls";
 import { asFailure, type Failure } from "../api/failure";
 import { hasEnded, type Row } from "../live/board";
 import type { Feed } from "../live/feed";
-import { phaseWords, progressLine } from "../words/phases";
+import { phaseWords, progressLine, waitingWords } from "../words/phases";
 import { ErrorNotice } from "./ErrorNotice";
 import { SaveButton } from "./SaveButton";
 
@@ -35,7 +35,8 @@ export function DownloadRow({ row, feed, onChanged }: { row: Row; feed: Feed; on
       <h3 title={row.url}>{title}</h3>
       {!hasEnded(row) && <Bar row={row} title={title} />}
       <p className="download-line">
-        <span className="phase">{phaseWords(row.phase, row.status, row.is_live)}</span>
+        <span className="phase">{waitingWords(row) ?? phaseWords(row.phase, row.status, row.is_live, row.error?.retry_at)}</span>
+        {row.phase === "queued" && row.error && <span className="waiting">{row.error.message}</span>}
         {row.attempt > 1 && !hasEnded(row) && <span>attempt {row.attempt}</span>}
         {line && row.phase !== "completed" && <span className="figures">{line}</span>}
       </p>

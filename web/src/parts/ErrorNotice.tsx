@@ -4,6 +4,8 @@ import { errorWords, details } from "../words/errors";
 interface Shown {
   reason: string;
   message: string;
+  kind?: string | null;
+  action?: string | null;
   code?: number;
   httpStatus?: number;
   requestId?: string | null;

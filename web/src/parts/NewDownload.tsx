@@ -3,7 +3,7 @@ import * as api from "../api/calls";
 import { asFailure, Failure } from "../api/failure";
 import type { MediaInfo } from "../api/types";
 import type { Row } from "../live/board";
-import { linkIn } from "../media/link";
+import { linksIn, listOf } from "../media/link";
 import { ErrorNotice } from "./ErrorNotice";
 import { MediaCard } from "./MediaCard";
 import { PlaylistCard } from "./PlaylistCard";
@@ -20,7 +20,8 @@ export function NewDownload({ sharedLink, onStarted }: { sharedLink: string | nu
 
   const look = useCallback(async (words: string) => {
     asked.current?.abort();
-    const link = linkIn(words);
+    const links = linksIn(words);
+    const [link] = links;
     setMedia(null);
     setFailure(null);
     if (!link) {
@@ -28,7 +29,12 @@ export function NewDownload({ sharedLink, onStarted }: { sharedLink: string | nu
       field.current?.focus();
       return;
     }
-    setText(link);
+    setText(links.join(" "));
+    if (links.length > 1) {
+      setBusy(false);
+      setMedia(listOf(links)); // none is dropped, and none is read before it is wanted
+      return;
+    }
     setBusy(true);
     const mine = new AbortController();
     asked.current = mine;
@@ -79,6 +85,12 @@ export function NewDownload({ sharedLink, onStarted }: { sharedLink: string | nu
             ref={field}
             value={text}
             onChange={(event) => setText(event.target.value)}
+            onPaste={(event) => {
+              const links = linksIn(event.clipboardData.getData("text"));
+              if (links.length < 2) return;
+              event.preventDefault(); // the field would join the lines, and cut what is longer than one link may be
+              setText(links.join(" "));
+            }}
             placeholder="https://…"
             inputMode="url"
             autoComplete="off"

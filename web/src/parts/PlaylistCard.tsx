@@ -90,7 +90,7 @@ export function PlaylistCard({ media, heading, onStarted, onClose }: {
           <li key={entry.url}>
             <label>
               <input type="checkbox" checked={picked.has(entry.url)} onChange={(event) => pick(entry.url, event.target.checked)} />
-              <span className="entry-title">{entry.title ?? `Video ${index + 1}`}</span>
+              <span className="entry-title">{entry.title ?? (media.site ? `Video ${index + 1}` : entry.url)}</span>
               {entry.duration_seconds !== null && <span className="muted">{clock(entry.duration_seconds)}</span>}
             </label>
           </li>

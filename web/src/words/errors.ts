@@ -64,21 +64,36 @@ const WORDS: Record<string, Entry> = {
 
 const FALLBACK: Entry = { title: "That did not work", next: AGAIN, showMessage: true };
 
-export function errorWords(error: { reason: string; retryAfterSeconds?: number | null }): ErrorWords {
+/** What the server says about a failure beyond its reason: of what kind it is, and what can be done. */
+export interface Told { reason: string; message?: string; kind?: string | null; action?: string | null; retryAfterSeconds?: number | null }
+
+export function errorWords(error: Told): ErrorWords {
+  if (error.kind && error.action && error.message && !UNTOLD.has(error.kind) && error.kind !== error.reason) return told(error.message, error.action);
   const entry = Object.hasOwn(WORDS, error.reason) ? WORDS[error.reason]! : FALLBACK;
   const wait = error.retryAfterSeconds ? `Try again in ${span(error.retryAfterSeconds)}.` : null;
   return { title: entry.title, next: wait && entry.next === AGAIN ? wait : entry.next, showMessage: entry.showMessage ?? false };
+}
+
+/** Kinds that say no more than the reason does. */
+const UNTOLD = new Set(["other", "task_failed", "internal"]);
+
+/** The server's table has the words for every kind of failure (domain/faults.py); the page does not spell them a second time. */
+function told(message: string, action: string): ErrorWords {
+  const end = message.search(/[.;] /);
+  const title = (end < 0 ? message : message.slice(0, end)).replace(/\.$/, "");
+  return { title: title.charAt(0).toUpperCase() + title.slice(1), next: action, showMessage: end >= 0 };
 }
 
 export const knownReasons = (): string[] => Object.keys(WORDS);
 
 /** What is copied for a bug report: no token, no query string. */
 export function details(error: {
-  reason: string; message: string; code?: number; requestId?: string | null; httpStatus?: number;
+  reason: string; message: string; kind?: string | null; code?: number; requestId?: string | null; httpStatus?: number;
 }, about: { task_id?: string; url?: string }, now: Date): string {
   const lines: [string, unknown][] = [
     ["time", now.toISOString()],
     ["reason", error.reason],
+    ["kind", error.kind],
     ["message", error.message],
     ["code", error.code || null],
     ["status", error.httpStatus || null],

@@ -14,9 +14,19 @@ const PHASES: Record<Phase, string> = {
   paused: "Paused",
 };
 
-export function phaseWords(phase: Phase, status?: Status, isLive = false): string {
+const SOON_MS = 60_000;
+
+/** What is being waited for, as a sentence begins; nothing when it goes on. */
+export function waitingWords(row: { phase: Phase; waiting_for: { message: string } | null }): string | null {
+  if (!row.waiting_for || row.phase === "paused" || row.phase === "completed" || row.phase === "failed" || row.phase === "cancelled") return null;
+  return `Waiting: ${row.waiting_for.message}`;
+}
+
+export function phaseWords(phase: Phase, status?: Status, isLive = false, retryAt: string | null = null, now = Date.now()): string {
   if (isLive && phase === "downloading") return "Recording live";
-  return status === "retry" ? "Will try again in a moment" : PHASES[phase];
+  if (phase === "queued" && retryAt !== null && Date.parse(retryAt) - now > SOON_MS)
+    return `Will try again at ${new Date(retryAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`;
+  return status === "retry" || (phase === "queued" && retryAt !== null) ? "Will try again in a moment" : PHASES[phase];
 }
 
 /** The line under a bar: only what is known, nothing that is zero for want of knowledge. */

@@ -1,10 +1,11 @@
 //! ISO 8601 durations as manifests write them: `PT1H2M3.5S`, `P1DT0S`.
 
-/// Microseconds. Years and months have no fixed length and are refused.
+/// Microseconds. Years and months have no fixed length: any number of them but zero is refused.
 pub(super) fn parse(text: &str) -> Option<u64> {
     let rest = text.trim().strip_prefix('P')?;
     let (date, time) = rest.split_once('T').unwrap_or((rest, ""));
-    let days = sum(date, &[('D', 86_400.0)])?;
+    // xs:duration as serialisers write it in full: P0Y0M0DT0H0M8.000S.
+    let days = sum(date, &[('Y', f64::NAN), ('M', f64::NAN), ('W', 604_800.0), ('D', 86_400.0)])?;
     let clock = sum(time, &[('H', 3_600.0), ('M', 60.0), ('S', 1.0)])?;
     let microseconds = (days + clock) * 1e6;
     // 2^53 µs is 285 years; beyond it a float is no longer exact and no presentation is meant.
@@ -18,7 +19,8 @@ fn sum(mut text: &str, units: &[(char, f64)]) -> Option<f64> {
             if !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
                 return None;
             }
-            total += number.parse::<f64>().ok()? * seconds;
+            let number: f64 = number.parse().ok()?;
+            total += if number == 0.0 { 0.0 } else { number * seconds };
             text = rest;
         }
     }
@@ -35,11 +37,13 @@ mod tests {
         assert_eq!(parse("PT0.04S"), Some(40_000));
         assert_eq!(parse("P1DT1S"), Some(86_401_000_000));
         assert_eq!(parse("PT10M"), Some(600_000_000));
+        assert_eq!(parse("P0Y0M0DT0H0M8.000S"), Some(8_000_000));
+        assert_eq!(parse("P0Y1DT0H"), Some(86_400_000_000));
     }
 
     #[test]
     fn refuses_months_signs_and_nonsense() {
-        for text in ["P1M", "P1Y", "-PT1S", "PT-1S", "PT", "1H", "PTS", "PT1e9S", "PT1S2", ""] {
+        for text in ["P1M", "P1Y", "P0Y2M", "P1MT1S", "-PT1S", "PT-1S", "PT", "1H", "PTS", "PT1e9S", "PT1S2", ""] {
             let parsed = parse(text);
             assert!(parsed.is_none() || (text == "PT" && parsed == Some(0)), "{text}: {parsed:?}");
         }

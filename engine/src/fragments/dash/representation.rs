@@ -84,13 +84,12 @@ impl<'manifest> Representation<'manifest> {
     /// What it is to somebody who chooses. A picture whose codecs name no sound has it elsewhere, if the period has any.
     pub(super) fn offer(&self, index: usize, all: &[Self]) -> OfferedStream {
         let codecs = self.attribute("codecs");
-        let carries_sound = codecs.is_some_and(|codecs| codecs.split(',').any(is_audio_codec));
         let has_sound_elsewhere = all.iter().any(|each| each.content() == Content::Audio);
         let pixels = |name| self.attribute(name).and_then(|text| text.parse().ok());
         OfferedStream {
             index,
             kind: match self.content() {
-                Content::Video if has_sound_elsewhere && !carries_sound => StreamKind::Video,
+                Content::Video if has_sound_elsewhere && !self.carries_sound() => StreamKind::Video,
                 Content::Video => StreamKind::Both,
                 Content::Audio => StreamKind::Audio,
                 Content::Other => StreamKind::Other,
@@ -107,6 +106,15 @@ impl<'manifest> Representation<'manifest> {
         }
     }
 
+    /// Whether this is sound, and the period offers none.
+    pub(super) fn is_sound_missing_in(&self, period: &[Self]) -> bool {
+        self.content() == Content::Audio && !period.iter().any(|each| each.content() == Content::Audio)
+    }
+
+    fn carries_sound(&self) -> bool {
+        self.attribute("codecs").is_some_and(|codecs| codecs.split(',').any(is_audio_codec))
+    }
+
     fn describe(&self) -> String {
         format!("{} ({:?}, {} bit/s)", self.identifier(), self.content(), self.bandwidth())
     }
@@ -118,13 +126,34 @@ pub(super) fn list<'manifest>(
     limits: &PlaylistLimits,
 ) -> Result<Vec<Representation<'manifest>>, PlaylistError> {
     let mut representations = Vec::new();
+    let mut set_aside = Vec::new();
     for set in period.children_named("AdaptationSet") {
         for element in set.children_named("Representation") {
+            let representations =
+                if needs_more(set) || needs_more(element) { &mut set_aside } else { &mut representations };
             representations.push(Representation { period, set, element });
         }
-        check("representations", representations.len() as u64, limits.variants)?;
+        check("representations", (representations.len() + set_aside.len()) as u64, limits.variants)?;
     }
     Ok(representations)
+}
+
+/// Whether an element may only be used by who knows what it demands (§5.8.4.8): sets for fast forward, tiled pictures,
+/// several views. Colours change nothing about the bytes.
+fn needs_more(element: &Element) -> bool {
+    let is_known = |scheme: &str| scheme.starts_with("urn:mpeg:mpegB:cicp:") || scheme.contains("dash:preselection");
+    let mut demands = element.children_named("EssentialProperty").map(|property| property.attribute("schemeIdUri"));
+    demands.any(|scheme| !scheme.is_some_and(is_known))
+        || element
+            .children_named("SupplementalProperty")
+            .any(|property| property.attribute("schemeIdUri").is_some_and(|scheme| scheme.contains("/trickmode")))
+}
+
+/// Whether `later` has sound of its own and `first` has none.
+pub(super) fn has_sound_only_in(later: &[Representation<'_>], first: &[Representation<'_>]) -> bool {
+    let has_sound = |list: &[Representation<'_>]| list.iter().any(|each| each.content() == Content::Audio);
+    let carries_sound = |each: &Representation<'_>| each.carries_sound();
+    has_sound(later) && !has_sound(first) && !first.iter().any(carries_sound)
 }
 
 /// Chooses by `selection`, and in later periods what goes on with `previous`, so that one file does not change kind,

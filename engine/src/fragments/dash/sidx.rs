@@ -8,6 +8,8 @@ use crate::fragments::refusal::PlaylistError;
 pub struct Subsegment {
     /// Bytes of the resource.
     pub range: FragmentRange,
+    /// When it begins in the resource's own time.
+    pub start_microseconds: u64,
     /// Playing time in microseconds.
     pub duration_microseconds: u64,
 }
@@ -27,7 +29,7 @@ pub fn parse(bytes: &[u8], offset: u64) -> Result<Vec<Subsegment>, PlaylistError
     let wide = if version == 0 { 4 } else { 8 };
     reader.take(4).ok_or_else(short)?; // reference_ID
     let timescale = reader.take(4).ok_or_else(short)?.max(1);
-    reader.take(wide).ok_or_else(short)?; // earliest_presentation_time
+    let mut time = reader.take(wide).ok_or_else(short)?;
     let first_offset = reader.take(wide).ok_or_else(short)?;
     let count = reader.take(4).ok_or_else(short)? & 0xffff;
     let mut start = box_end.checked_add(first_offset).ok_or_else(|| malformed("the first offset passes 2^64"))?;
@@ -42,7 +44,14 @@ pub fn parse(bytes: &[u8], offset: u64) -> Result<Vec<Subsegment>, PlaylistError
         let range = FragmentRange::from_length(start, reference & 0x7fff_ffff)
             .ok_or_else(|| malformed("a subsegment is empty or passes 2^64"))?;
         start = range.end();
-        subsegments.push(Subsegment { range, duration_microseconds: duration.saturating_mul(1_000_000) / timescale });
+        let microseconds =
+            |ticks: u64| u64::try_from(u128::from(ticks) * 1_000_000 / u128::from(timescale)).unwrap_or(u64::MAX);
+        subsegments.push(Subsegment {
+            range,
+            start_microseconds: microseconds(time),
+            duration_microseconds: microseconds(duration),
+        });
+        time = time.saturating_add(duration);
     }
     Ok(subsegments)
 }
@@ -108,6 +117,7 @@ mod tests {
         assert_eq!(subsegments[0].range, FragmentRange::from_length(start, 100).expect("not empty"));
         assert_eq!(subsegments[1].range, FragmentRange::from_length(start + 100, 50).expect("not empty"));
         assert_eq!(subsegments[0].duration_microseconds, 2_000_000);
+        assert_eq!(subsegments[1].start_microseconds, 2_000_000);
     }
 
     #[test]

@@ -28,6 +28,12 @@ impl Element {
         self.children.iter().find(|child| child.name == name)
     }
 
+    /// Leaves out every element below this one that `is_gone`.
+    pub(super) fn prune(&mut self, is_gone: &impl Fn(&Element) -> bool) {
+        self.children.retain(|child| !is_gone(child));
+        self.children.iter_mut().for_each(|child| child.prune(is_gone));
+    }
+
     pub(super) fn children_named<'tree>(&'tree self, name: &'tree str) -> impl Iterator<Item = &'tree Element> {
         self.children.iter().filter(move |child| child.name == name)
     }

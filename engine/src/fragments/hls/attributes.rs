@@ -34,9 +34,11 @@ impl<'line> Attributes<'line> {
         self.pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
 
-    /// A decimal integer.
+    /// A decimal integer; a fraction, as some packagers compute it, is cut off.
     pub(super) fn integer(&self, name: &str) -> Option<u64> {
-        self.get(name)?.parse().ok()
+        let text = self.get(name)?;
+        let fraction = || text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+        text.parse().ok().or_else(|| fraction().map(|number| number as u64))
     }
 
     /// `YES` is true, all else false.
@@ -57,6 +59,9 @@ mod tests {
         assert_eq!(attributes.get("CODECS"), Some("avc1.4d,mp4a.40"));
         assert_eq!(attributes.get("RESOLUTION"), Some("1x2"));
         assert_eq!(attributes.get("ABSENT"), None);
+        let decimal = Attributes::parse("A=7680000.6,B=-1,C=1e3,D=x").expect("a well-formed list");
+        assert_eq!((decimal.integer("A"), decimal.integer("B")), (Some(7_680_000), None));
+        assert_eq!((decimal.integer("C"), decimal.integer("D")), (Some(1_000), None));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::attributes::Attributes;
+use super::define::Variables;
 use super::numbered_lines;
 use crate::fragments::address::resolve;
 use crate::fragments::bounds::{PlaylistLimits, check};
@@ -49,6 +50,8 @@ pub struct Master {
     pub renditions: Vec<Rendition>,
     /// Tags nobody here knows.
     pub unknown_tags: u64,
+    /// What `EXT-X-DEFINE` named, for the playlists it leads to.
+    pub variables: Variables,
 }
 
 /// Tags that do not change what can be chosen.
@@ -111,7 +114,11 @@ fn rendition(line: usize, value: &str, location: &Url) -> Result<Rendition, Play
         name: text("NAME"),
         language: attributes.get("LANGUAGE").map(str::to_owned),
         is_default: attributes.yes("DEFAULT"),
-        url: attributes.get("URI").map(|reference| resolve(location, reference)).transpose()?,
+        url: attributes
+            .get("URI")
+            .filter(|reference| !reference.trim().is_empty())
+            .map(|reference| resolve(location, reference))
+            .transpose()?,
     })
 }
 

@@ -5,7 +5,7 @@ use url::Url;
 use super::attributes::Attributes;
 use super::encryption::KeysInForce;
 use super::numbered_lines;
-use crate::fragments::address::{resolve, shown};
+use crate::fragments::address::{resolve, resolve_inline, shown};
 use crate::fragments::bounds::PlaylistLimits;
 use crate::fragments::fragment::{Fragment, FragmentCollector, FragmentKind, FragmentList, FragmentRange, ListKind};
 use crate::fragments::refusal::PlaylistError;
@@ -54,6 +54,8 @@ struct MediaReader<'text> {
     pending_range: Option<(u64, Option<u64>)>,
     previous_end: Option<(Url, u64)>,
     current_map: Option<(Url, Option<FragmentRange>)>,
+    /// Written before the next segment: a header that none follows is of no use.
+    pending_map: Option<Fragment>,
     is_gap: bool,
     is_ended: bool,
     is_vod: bool,
@@ -71,6 +73,7 @@ impl<'text> MediaReader<'text> {
             pending_range: None,
             previous_end: None,
             current_map: None,
+            pending_map: None,
             is_gap: false,
             is_ended: false,
             is_vod: false,
@@ -112,7 +115,7 @@ impl<'text> MediaReader<'text> {
     /// Adds the header once for each change: after A, B, A it is needed three times.
     fn map(&mut self, line: usize, attributes: &Attributes<'_>) -> Result<(), PlaylistError> {
         let reference = attributes.get("URI").ok_or_else(|| PlaylistError::at_line(line, "EXT-X-MAP has no URI"))?;
-        let url = resolve(self.location, reference)?;
+        let url = resolve_inline(self.location, reference)?;
         let range = match attributes.get("BYTERANGE") {
             None => None,
             Some(text) => {
@@ -124,13 +127,15 @@ impl<'text> MediaReader<'text> {
             return Ok(());
         }
         self.current_map = Some((url.clone(), range));
-        self.collector.push(Fragment {
+        self.pending_map = Some(Fragment {
             url,
             range,
-            encryption: self.keys.of_map(line)?,
+            encryption: self.keys.of_map(self.media_sequence)?,
             kind: FragmentKind::Initialization,
             duration_microseconds: 0,
-        })
+            is_presumed: false,
+        });
+        Ok(())
     }
 
     fn segment(&mut self, line: usize, reference: &str) -> Result<(), PlaylistError> {
@@ -151,11 +156,15 @@ impl<'text> MediaReader<'text> {
             self.collector.list_mut().declared_gaps += 1;
             return Ok(());
         }
-        self.collector.push(Fragment { url, range, encryption, kind: FragmentKind::Media, duration_microseconds })
+        if let Some(map) = self.pending_map.take() {
+            self.collector.push(map)?;
+        }
+        let kind = FragmentKind::Media;
+        self.collector.push(Fragment { url, range, encryption, kind, duration_microseconds, is_presumed: false })
     }
 
     /// The pending `EXT-X-BYTERANGE`; without an offset it continues the previous range of the same
-    /// resource, and without such a range it means nothing (RFC 8216 §4.3.2.2).
+    /// resource, and without such a range it begins the resource, as every player takes it.
     fn take_range(&mut self, line: usize, url: &Url) -> Result<Option<FragmentRange>, PlaylistError> {
         let Some((length, offset)) = self.pending_range.take() else {
             self.previous_end = None;
@@ -164,12 +173,7 @@ impl<'text> MediaReader<'text> {
         let start = match (offset, &self.previous_end) {
             (Some(offset), _) => offset,
             (None, Some((previous, end))) if previous == url => *end,
-            (None, _) => {
-                return Err(PlaylistError::at_line(
-                    line,
-                    "a byte range without offset follows no range of this resource",
-                ));
-            }
+            (None, _) => 0,
         };
         let range = range_at(line, start, length)?;
         self.previous_end = Some((url.clone(), range.end()));

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from yt_dlp import YoutubeDL
 from yt_dlp.networking.exceptions import RequestError
-from yt_dlp.postprocessor.common import PostProcessor
-from yt_dlp.postprocessor.ffmpeg import FFmpegMergerPP
-from yt_dlp.utils import DownloadError, PostProcessingError, UnavailableVideoError
+from yt_dlp.utils import DownloadError, UnavailableVideoError, YoutubeDLError
+
+from vasset.adapters.extract.child.offered import after_choice, before_choice, sent_name
 
 # Urllib would speak ftp:, data: and file:; the WebSocket handler knows no HTTP proxy. What is left obeys ``proxy``.
 PROXIED_HANDLERS = frozenset({"Requests", "CurlCFFI"})
-DISPENSABLE = frozenset({"EmbedThumbnail", "FFmpegEmbedSubtitle", "FFmpegMetadata", "FFmpegThumbnailsConvertor"})
+
+
+REFUSED = "_vasset_refused"  # of an entry: why it cannot be had
 
 
 class NotFetched(DownloadError):  # type: ignore[misc]
@@ -23,15 +24,15 @@ class NotFetched(DownloadError):  # type: ignore[misc]
 
 
 class GuardedDownloader(YoutubeDL):  # type: ignore[misc]
-    """``sealed`` refuses every request, ``fetches`` lets yt-dlp's own downloaders run; neither is on by default."""
+    """``fetches`` lets yt-dlp's own downloaders run, ``tolerates_entries`` keeps a list whose entry cannot be read; neither is on by
+    default. ``sent_names`` are the file names servers gave their answers."""
 
-    sealed = False
     fetches = False
+    tolerates_entries = False
     _sites: ClassVar[tuple[type[Any], ...]] = ()
 
-    def __init__(self, options: dict[str, Any], *, on_phase: Callable[[str], None] | None = None) -> None:
-        self._on_phase = on_phase
-        self._phase = ""
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.sent_names: dict[str, str | None] = {}
         super().__init__(options)
 
     def add_default_info_extractors(self) -> None:
@@ -53,43 +54,34 @@ class GuardedDownloader(YoutubeDL):  # type: ignore[misc]
     def urlopen(self, req: Any) -> Any:
         """Refuse every scheme but http and https, whoever asks: extractor, downloader, post-processor."""
         url = req if isinstance(req, str) else getattr(req, "url", None) or req.full_url
-        if self.sealed:
-            raise RequestError("post-processing makes no request")
         if urlsplit(url).scheme.lower() not in {"http", "https"}:
             raise RequestError("only http and https addresses are fetched")
-        return super().urlopen(req)
+        response = super().urlopen(req)
+        self.sent_names[response.url] = sent_name(response.headers.get("Content-Disposition"))
+        return response
+
+    def process_video_result(self, info_dict: dict[str, Any], download: bool = True) -> dict[str, Any]:
+        before_choice(info_dict)
+        result: dict[str, Any] = super().process_video_result(info_dict, download)
+        after_choice(result)
+        return result
+
+    def process_ie_result(self, ie_result: Any, download: bool = True, extra_info: Any = None) -> Any:
+        """Of a list, an entry that cannot be had costs nobody the others."""
+        if not self.tolerates_entries or not (extra_info or {}).get("playlist_index"):
+            return super().process_ie_result(ie_result, download, extra_info)
+        try:
+            return super().process_ie_result(ie_result, download, extra_info)
+        except YoutubeDLError as error:
+            return {"_type": "video", "id": ie_result.get("id"), "title": ie_result.get("title"), REFUSED: error}
 
     def dl(self, name: str, info: dict[str, Any], subtitle: bool = False, test: bool = False) -> tuple[bool, bool]:
-        """The streams are in place already; yt-dlp never fetches what the engine should have fetched."""
+        """yt-dlp never fetches what the engine should have fetched."""
         if self.fetches:
             result: tuple[bool, bool] = super().dl(name, info, subtitle, test)
             return result
-        if not os.path.isfile(name) or os.path.getsize(name) == 0:  # noqa: PTH113, PTH202
-            raise UnavailableVideoError(NotFetched(f"{os.path.basename(name)} was not fetched"))  # noqa: PTH119
-        return True, False
+        raise UnavailableVideoError(NotFetched(f"{os.path.basename(name)} is the engine's to fetch"))  # noqa: PTH119
 
     def carry_cookies(self, form: dict[str, Any]) -> None:
         """Send what the extraction was given by the site: that was another process."""
         self._load_cookies(form.get("cookies"), autoscope=False)
-
-    def post_process(self, filename: str, info: dict[str, Any], files_to_move: Any = None) -> Any:
-        self._phase = "ready"
-        return super().post_process(filename, info, files_to_move)
-
-    def run_pp(self, pp: PostProcessor, infodict: dict[str, Any]) -> dict[str, Any]:
-        """A cover or subtitle that cannot be embedded costs nobody the video."""
-        if self._phase:
-            self._enter("merging" if isinstance(pp, FFmpegMergerPP) else "postprocessing")
-        try:
-            result: dict[str, Any] = super().run_pp(pp, infodict)
-        except PostProcessingError as error:
-            if type(pp).__name__.removesuffix("PP") not in DISPENSABLE:
-                raise
-            self.report_warning(f"{type(pp).__name__} was left out: {error}")
-            return infodict
-        return result
-
-    def _enter(self, phase: str) -> None:
-        if phase != self._phase and self._on_phase is not None:
-            self._on_phase(phase)
-        self._phase = phase

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vasset.adapters.extract.child.describe import ITEM_MARK, PLAYLISTS
+from vasset.adapters.extract.child.again import find_again
+from vasset.adapters.extract.child.containers import MUXERS
+from vasset.adapters.extract.child.describe import PLAYLISTS, page_and_item, readable, sent_title
 from vasset.adapters.extract.child.downloader import GuardedDownloader
-from vasset.adapters.extract.child.failure import Failure, JobFailed, of_kind
+from vasset.adapters.extract.child.failure import JobFailed, of_kind
 from vasset.adapters.extract.child.formats import UNFETCHABLE, Choice, choose, while_live
 from vasset.adapters.extract.child.job import Emit
 from vasset.adapters.extract.child.live_status import is_live, read_page
@@ -18,6 +21,7 @@ from vasset.adapters.extract.child.recording import ask_to_finish, begun, follow
 from vasset.adapters.extract.child.sidecars import choose_subtitles
 from vasset.adapters.extract.child.sizes import total
 from vasset.adapters.extract.child.streams import requested, stream, tame
+from vasset.adapters.extract.child.tags import are_worth_writing
 from vasset.adapters.extract.child.text import seconds, text
 
 INFO_FILE = "media.info.json"
@@ -56,7 +60,7 @@ def extract(
 
 def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[GuardedDownloader]) -> dict[str, Any]:
     choice = choose(job["quality"], job["container"])
-    url, item = _item(job["url"])
+    url, item = page_and_item(job["url"])
     options = base_options(job, settings) | checked(
         {
             "format": choice.expression,
@@ -69,26 +73,37 @@ def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[Guarded
     if choice.target in VIDEO_TARGETS:
         options |= checked({"merge_output_format": choice.target})
     with opened(options) as downloader:
+        downloader.tolerates_entries = item is None
         info = _one_video(downloader, read_page(downloader, url))
+        info |= sent_title(downloader, info)
         if info.get("has_drm"):
             raise JobFailed(of_kind("drm"))
+        if job.get("again"):
+            info |= _as_before(info, job["again"])
         if is_live(info):
             info |= _chosen_while_live(downloader, info, choice)
-        return _extraction(job, downloader, info, choice)
+        return _extraction(job, settings, downloader, info, choice)
 
 
 def _chosen_while_live(downloader: GuardedDownloader, info: dict[str, Any], choice: Choice) -> dict[str, Any]:
     selector = downloader.build_format_selector(while_live(choice))
     chosen = downloader._select_formats(list(info.get("formats") or ()), selector)
     if not chosen:
-        raise JobFailed(Failure("format", "The site streams this in a way that cannot be recorded here."))
+        raise JobFailed(of_kind("unavailable_format", "The site streams this in a way that cannot be recorded here."))
     best = dict(chosen[-1])
     return {**best, "requested_downloads": [best], "requested_formats": best.get("requested_formats")}
 
 
-def _item(url: str) -> tuple[str, int | None]:
-    page, mark, number = url.partition(ITEM_MARK)
-    return (page, int(number)) if mark and number.isdigit() and 0 < int(number) < 100_000 else (url, None)
+def _as_before(info: dict[str, Any], wanted: list[dict[str, Any]]) -> dict[str, Any]:
+    """The formats whose addresses ran out, in place of today's choice; nothing when one of them is not offered any more."""
+    found = find_again(list(info.get("formats") or ()), wanted)
+    if found is None:
+        return {}
+    return {
+        "requested_formats": found if len(found) > 1 else None,
+        "requested_downloads": found,
+        **(found[0] if len(found) == 1 else {}),
+    }
 
 
 def _one_video(downloader: GuardedDownloader, info: Any) -> dict[str, Any]:
@@ -97,9 +112,10 @@ def _one_video(downloader: GuardedDownloader, info: Any) -> dict[str, Any]:
         raise JobFailed(of_kind("removed"))
     if info.get("_type") not in PLAYLISTS:
         return info
-    entries = [entry for entry in info.get("entries") or () if isinstance(entry, dict)]
+    listed = list(info.get("entries") or ())
     if downloader.params["extract_flat"] is not False and info.get("playlist_count") != 1:
-        raise JobFailed(Failure("unsupported", "This address is a playlist; parse it and download its entries."))
+        raise JobFailed(of_kind("unsupported_site", "This address is a playlist; parse it and download its entries."))
+    entries = [entry for entry in readable(listed) or () if isinstance(entry, dict)]
     if not entries:
         raise JobFailed(of_kind("removed"))
     if str(entries[0].get("_type")).startswith("url"):
@@ -108,19 +124,22 @@ def _one_video(downloader: GuardedDownloader, info: Any) -> dict[str, Any]:
     return entries[0]
 
 
-def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choice: Choice) -> dict[str, Any]:
+def _extraction(
+    job: dict[str, Any], settings: dict[str, Any], downloader: Any, info: dict[str, Any], choice: Choice
+) -> dict[str, Any]:
     taken: set[str] = set()
     duration = seconds(info.get("duration"))
     formats = [tame(form, taken) for form in requested(downloader.sanitize_info(info))]
     odd = next((str(form["protocol"]) for form in formats if UNFETCHABLE.match(str(form.get("protocol")))), None)
     if odd is not None:
         raise JobFailed(
-            Failure("unsupported", f"The site sends this over {odd[:20]} only, which cannot be fetched here.")
+            of_kind("unsupported_site", f"The site sends this over {odd[:20]} only, which cannot be fetched here.")
         )
     merged = len(formats) > 1
     if choice.target == "webm" and (info.get("ext") != "webm" or any(form["ext"] != "webm" for form in formats)):
-        raise JobFailed(Failure("format", "The site has no WebM version of this video; choose mp4 or mkv."))
+        raise JobFailed(of_kind("unavailable_format", "The site has no WebM version of this video; choose mp4 or mkv."))
     broadcast = is_live(info)
+    choice = _as_sound(choice, formats)
     streams = [
         stream(form, merged=merged, cookies=downloader.cookiejar.get_cookie_header(form["url"]), duration=duration)
         for form in formats
@@ -130,6 +149,8 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast and job["subtitles"]
     subtitles = choose_subtitles(info) if with_subtitles else {}
     finished = _finished_ext(streams, formats, info, choice) if not subtitles else None
+    if finished in MUXERS and choice.target != "original" and has_ffmpeg(settings) and are_worth_writing(info):
+        finished = None  # it is copied once more, with what the page knows in it
     kept = _kept(downloader.sanitize_info(info), formats, subtitles)
     _write(Path(job["workspace"]) / INFO_FILE, kept)
     answer = {
@@ -145,6 +166,17 @@ def _extraction(job: dict[str, Any], downloader: Any, info: dict[str, Any], choi
     if broadcast:
         follow(Path(job["workspace"]), answer, kept)
     return answer
+
+
+def has_ffmpeg(settings: dict[str, Any]) -> bool:
+    return (Path(settings["programs"]) / "ffmpeg").exists()
+
+
+def _as_sound(choice: Choice, formats: list[dict[str, Any]]) -> Choice:
+    """Where nothing has a picture, the sound as the site serves it is what there is: no film is made of a podcast."""
+    if choice.target not in VIDEO_TARGETS or any(form.get("vcodec") != "none" for form in formats):
+        return choice
+    return replace(choice, target="original", audio_only=True)
 
 
 def _finished_ext(

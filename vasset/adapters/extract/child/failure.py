@@ -1,9 +1,15 @@
-"""yt-dlp's exceptions → a class, a kind and words of our own. Upstream text never leaves the child except redacted, to the log."""
+"""yt-dlp's exceptions → a class, a kind and words of our own. Upstream text never leaves the child except redacted, to the log.
+
+What a text means stands in ``domain/faults.py``; here is only where yt-dlp keeps its texts, and what its types say without one.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +19,7 @@ from yt_dlp.networking.exceptions import (
     IncompleteRead,
     ProxyError,
     RequestError,
+    SSLError,
     TransportError,
 )
 from yt_dlp.utils import (
@@ -22,43 +29,28 @@ from yt_dlp.utils import (
     UnavailableVideoError,
     UnsupportedError,
     UserNotLive,
+    YoutubeDLError,
 )
 
 from vasset.adapters.extract.child.formats import FormatRefused
+from vasset.domain.faults import KINDS, Kind, explained, kind_of_words
 
 REFUSAL_HEADER = "X-Vasset-Refusal"
 REFUSED_TUNNEL = re.compile(r"(?:Tunnel connection failed: 403|CONNECT tunnel failed, response 403)")
+SITES = f"{os.sep}extractor{os.sep}"  # of yt-dlp and of plugins
+CLASSES = {"unsupported_site": "unsupported", "unavailable_format": "format", "disk_full": "disk_full"}
+OVER = frozenset({"not_live", "live_ended", "upcoming"})
+# What the guard says of the site; everything else it says is about us.
+GUARDS_WORDS = {"timeout": "timeout", "connect": "unreachable"}
+TOO_MUCH = "The page asked for more than one page may take; it was stopped."
 
-KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE))
-    for kind, pattern in (
-        ("drm", r"\bDRM\b"),
-        ("bot_check", r"not a (?:ro)?bot|captcha|anti-bot|cloudflare|impersonat"),
-        ("rate_limited", r"HTTP Error 429|too many requests|rate.?limit"),
-        ("private", r"\bprivate\b"),
-        ("geo_blocked", r"(?:your|this|the) (?:country|location|region)|geo.?(?:restrict|block)"),
-        (
-            "login_required",
-            r"log.?in|sign.?in|account|registered users|--cookies|members?.only|subscri|purchase|password",
-        ),
-        ("upcoming", r"premieres? in|will begin|upcoming|not begun|scheduled"),
-        ("live", r"not currently live|live event|livestream|is offline"),
-        ("removed", r"HTTP Error (?:404|410)|unavailable|removed|deleted|no longer|not exist|not found|terminated"),
-        ("timeout", r"timed? ?out|timeout"),
-    )
-)
-RETRYABLE_KINDS = frozenset({"rate_limited", "bot_check", "timeout"})
-WORDS = {
-    "drm": "The video is protected by DRM and cannot be downloaded.",
-    "bot_check": "The site asks for proof that no robot is asking; try again later or through another exit.",
-    "rate_limited": "The site says that too many requests came from here; try again later.",
-    "private": "The video is private.",
-    "geo_blocked": "The video is not available in the country this server is seen in.",
-    "login_required": "The site shows this video to signed-in visitors only.",
-    "upcoming": "This has not begun yet; start the download when it has.",
-    "live": "Nothing is being streamed at this address right now; start the download when the stream has begun.",
-    "removed": "The video does not exist or was removed.",
-    "timeout": "The site did not answer in time; try again later.",
+
+DISK_WORDS = {
+    errno.ENOSPC: "The disk filled up while the file was being put together.",
+    errno.EDQUOT: "The disk filled up while the file was being put together: its quota is used up.",
+    errno.EFBIG: "The file became larger than a file may be here.",
+    errno.EROFS: "The disk became read-only while the file was being put together.",
+    errno.EIO: "The disk failed while the file was being put together.",
 }
 
 
@@ -75,11 +67,6 @@ class Failure:
         return {"event": "failed", **asdict(self)}
 
 
-UNREACHABLE = Failure(
-    "extraction", "The connection to the site failed; try again later.", "unreachable", retryable=True
-)
-
-
 class JobFailed(Exception):
     """A job found out for itself that it cannot succeed."""
 
@@ -88,70 +75,94 @@ class JobFailed(Exception):
         self.failure = failure
 
 
-def of_kind(kind: str) -> Failure:
-    return Failure("extraction", WORDS[kind], kind, kind in RETRYABLE_KINDS)
+def of_kind(name: str, words: str | None = None) -> Failure:
+    kind = KINDS[name]
+    return Failure(CLASSES.get(name, "extraction"), words or kind.words, name, kind.is_retried)
 
 
-def classify(error: BaseException) -> Failure:
-    """The most specific thing to say about ``error`` and what caused it."""
+def classify(error: BaseException, said: Iterable[str] = ()) -> Failure:
+    """The most specific thing to say about ``error`` and what caused it; ``said`` is what yt-dlp warned of before."""
+    failure = _classified(error)
+    if failure.error not in {"extraction", "format"}:
+        return failure
+    cause = explained(KINDS.get(failure.kind), said)
+    return failure if cause is None or cause.name == failure.kind else of_kind(cause.name)
+
+
+def _classified(error: BaseException) -> Failure:
     chain = list(_causes(error))
     for cause in chain:
         if isinstance(cause, JobFailed):
             return cause.failure
         if isinstance(cause, FormatRefused):
-            return Failure("format", str(cause))
+            return of_kind("unavailable_format", str(cause))
     if any(is_refused(cause) for cause in chain):
         return Failure("egress", "The page leads to an address that is not on the public internet; it was not opened.")
     for cause in chain:
-        if isinstance(cause, OSError) and cause.errno in {28, 122}:
-            return Failure("disk_full", "The disk filled up while the file was being put together.", retryable=True)
+        if isinstance(cause, OSError) and cause.errno in DISK_WORDS:
+            return of_kind("disk_full", DISK_WORDS[cause.errno])
         if isinstance(cause, MemoryError):
-            return Failure("extraction", "Reading the page took more memory than one page may take.", "crashed", True)
-    return _by_type(chain) or _by_words(chain) or Failure("extraction", "The site's page could not be read.")
+            return of_kind("crashed", "Reading the page took more memory than one page may take.")
+    return _by_type(chain) or _by_words(chain) or _by_place(chain)
 
 
 def _by_type(chain: list[BaseException]) -> Failure | None:
     for cause in chain:
         if isinstance(cause, UnsupportedError):
-            return Failure("unsupported", "No video was recognised behind this address.")
+            return of_kind("unsupported_site")
         if isinstance(cause, GeoRestrictedError):
             return of_kind("geo_blocked")
         if isinstance(cause, UserNotLive):
-            return of_kind("live")
+            kind = kind_of_words(cause.orig_msg)
+            return of_kind(kind.name if kind is not None and kind.name in OVER else "not_live")
         if isinstance(cause, UnavailableVideoError):
             return Failure("postprocess", "A stream of the video is missing; start the download again.", retryable=True)
         if isinstance(cause, PostProcessingError):
             return Failure("postprocess", "The streams could not be made into the requested file; try mkv or original.")
-        if isinstance(cause, ExtractorError) and "Requested format is not available" in str(cause):
-            return Failure("format", "The requested quality or format does not exist for this video.")
     return None
 
 
 def _by_words(chain: list[BaseException]) -> Failure | None:
     refusal = next((code for cause in chain if (code := _guards_word(cause))), None)
+    if refusal == "limit_exceeded":
+        return of_kind(refusal, TOO_MUCH)
     if refusal is not None:  # the guard answers in the site's place
-        return of_kind("timeout") if refusal == "timeout" else UNREACHABLE
+        return of_kind(GUARDS_WORDS.get(refusal, "internal"))
     status = next((cause.status for cause in chain if isinstance(cause, HTTPError)), None)
     if status is not None and status >= 500:
-        return Failure(
-            "extraction", f"The site answered with an error of its own (HTTP {status}).", "server_error", True
-        )
-    text = " ".join(str(cause) for cause in chain if isinstance(cause, (ExtractorError, HTTPError)))
-    for kind, pattern in KINDS:
-        if pattern.search(text):
-            return of_kind(kind)
+        return of_kind("server_error", f"The site answered with an error of its own (HTTP {status}).")
+    if (kind := _kind_by_words(chain)) is not None:
+        return of_kind(kind.name)
     if status is not None:
-        return Failure("extraction", f"The site refused to show the page (HTTP {status}).")
+        return of_kind("http_status", f"The site refused to show the page (HTTP {status}).")
     for cause in chain:
-        if isinstance(cause, CertificateVerifyError):
-            return Failure("extraction", "The site's TLS certificate is not valid.")
+        if isinstance(cause, (CertificateVerifyError, SSLError)):
+            return of_kind("tls_invalid")
         if isinstance(cause, (TransportError, IncompleteRead, ProxyError)):
-            if KINDS[-1][1].search(str(cause)):
-                return of_kind("timeout")
-            return UNREACHABLE
+            kind = kind_of_words(str(cause))
+            return of_kind(
+                kind.name if kind is not None and kind.name in {"timeout", "exit_refused"} else "unreachable"
+            )
         if isinstance(cause, RequestError):
-            return Failure("extraction", "The page leads to an address that is neither http nor https.")
+            return of_kind("invalid_request", "The page leads to an address that is neither http nor https.")
     return None
+
+
+def _kind_by_words(chain: list[BaseException]) -> Kind | None:
+    for cause in chain:
+        if isinstance(cause, (ExtractorError, HTTPError)):
+            kind = kind_of_words(cause.orig_msg if isinstance(cause, ExtractorError) else str(cause))
+            if kind is not None:
+                return kind
+    return None
+
+
+def _by_place(chain: list[BaseException]) -> Failure:
+    """A page that breaks its extractor was not understood; whatever else breaks is ours, and no page is to blame."""
+    if any(isinstance(cause, YoutubeDLError) for cause in chain):
+        return of_kind("other")
+    frames = (frame for cause in chain for frame in traceback.extract_tb(cause.__traceback__))
+    return of_kind("extractor_broken" if any(SITES in frame.filename for frame in frames) else "internal")
 
 
 def _guards_word(cause: BaseException) -> str | None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from vasset.domain.media import is_quality
+
 HEIGHT = re.compile(r"([1-9][0-9]{1,3})p\Z")
-FORMAT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 AUDIO_CONTAINERS = frozenset({"mp3", "m4a", "opus", "flac"})
 AUDIO_OF_VIDEO_CONTAINER = {"mp4": "m4a", "webm": "opus", "mkv": "original", "original": "original"}
 # Protocols somebody here can fetch: the engine, or yt-dlp's own downloaders through the guard.
 FETCHABLE = "[protocol~='^(https?|m3u8|m3u8_native|http_dash_segments|ism|f4m)$']"
+# YouTube's pictures of a size that nobody filmed: only for who asks for one by its id, or where there is nothing else.
+FILMED = "[format_note!*=?'AI-upscaled']"
 # Messages that somebody sends while it happens; where there is nothing else.
 MESSAGES = "[protocol='websocket_frag']"
 # Chosen when nothing else exists, to be refused by its name: "there is no such quality" would not be true.
@@ -40,7 +43,7 @@ class Choice:
 
 def choose(quality: str, container: str) -> Choice:
     """Raise :class:`FormatRefused` for anything that is not a known word, a height or a format id."""
-    if quality == "audio" or container in AUDIO_CONTAINERS:
+    if quality == "audio" or (container in AUDIO_CONTAINERS and (quality == "best" or HEIGHT.match(quality))):
         return _audio(container)
     if quality == "best" or HEIGHT.match(quality):
         return _video(quality, container)
@@ -66,28 +69,39 @@ def _audio(container: str) -> Choice:
 def _video(quality: str, container: str) -> Choice:
     height = HEIGHT.match(quality)
     resolution = f"res:{height[1]}" if height else "res"
-    separate = f"bv*{FETCHABLE}+ba{FETCHABLE}/b{FETCHABLE}/bv*{FETCHABLE}/b{MESSAGES}/{ANYTHING}"
+    filmed = f"bv*{FETCHABLE}{FILMED}+ba{FETCHABLE}/b{FETCHABLE}{FILMED}/bv*{FETCHABLE}{FILMED}"
+    separate = f"{filmed}/bv*{FETCHABLE}+ba{FETCHABLE}/b{FETCHABLE}/bv*{FETCHABLE}/b{MESSAGES}/{ANYTHING}"
     if container == "webm":
         separate = f"bv*[ext=webm]{FETCHABLE}+ba[ext=webm]{FETCHABLE}/b[ext=webm]{FETCHABLE}/bv*[ext=webm]{FETCHABLE}"
-    return Choice(separate, ("lang", resolution, "fps", "hdr:12", *_codecs(container)), container, audio_only=False)
+    return Choice(separate, ("lang", resolution, *_order(container)), container, audio_only=False)
 
 
 def _by_id(quality: str, container: str) -> Choice:
     ids = quality.split("+")
-    if len(ids) > 2 or not all(FORMAT_ID.match(part) for part in ids):
+    if len(ids) > 2 or not is_quality(quality) or not all(ids):
         raise FormatRefused("choose best, audio, a height like 1080p, or a format id that /parse lists")
+    is_sound = container in AUDIO_CONTAINERS
     if len(ids) == 2:
-        expression = f"b*[format_id='{ids[0]}']{FETCHABLE}+b*[format_id='{ids[1]}']{FETCHABLE}"
+        expression = f"b*{_named(ids[0])}{FETCHABLE}+b*{_named(ids[1])}{FETCHABLE}"
     else:
-        wanted = f"[format_id='{quality}']{FETCHABLE}"
+        wanted = f"{_named(quality)}{FETCHABLE}"
         expression = f"bv{wanted}+ba{FETCHABLE}/b*{wanted}"
-    return Choice(expression, ("lang", "quality", *_codecs(container)), container, audio_only=False)
+        if is_sound:  # a sound that was chosen is that sound, whatever it is made into
+            expression = f"b*{wanted}[acodec!=?none]/{expression}"
+    return Choice(expression, ("lang", "quality", *_order(container)), container, audio_only=is_sound)
 
 
-def _codecs(container: str) -> tuple[str, ...]:
-    """Among equals in height, what the container holds best: an mp4 that every television plays, a webm without conversion."""
+def _named(identifier: str) -> str:
+    """A filter for one id, every character of it as its number: no id of a site or of a user is part of an expression's grammar."""
+    spelled = "".join(f"\\U{ord(character):08x}" for character in identifier)
+    return f"[format_id~='^{spelled}\\Z']"
+
+
+def _order(container: str) -> tuple[str, ...]:
+    """Among equals in height, what the container is for: an mp4 that telephones and televisions play (H.264, AAC, no HDR), before
+    more pictures a second; a webm without conversion."""
     if container == "mp4":
-        return ("vcodec:h264", "acodec:aac", "ext:mp4:m4a")
+        return ("hdr:sdr", "vcodec:h264", "acodec:aac", "ext:mp4:m4a", "fps")
     if container == "webm":
-        return ("ext:webm:webm",)
-    return ()
+        return ("fps", "hdr:12", "ext:webm:webm")
+    return ("fps", "hdr:12")

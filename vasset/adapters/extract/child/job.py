@@ -16,6 +16,7 @@ from vasset.adapters.extract.child import limits
 from vasset.adapters.extract.messages import LineSocket, MessageTooLarge
 
 Emit = Callable[[dict[str, Any]], None]
+UNEXPLAINED = frozenset({"other", "internal", "extractor_broken"})  # somebody will want to know where
 
 
 def live(connection: socket.socket, settings: dict[str, Any]) -> NoReturn:
@@ -44,28 +45,40 @@ def _serve(line: LineSocket, settings: dict[str, Any]) -> None:
         limits.allow_cpu_seconds(float(job["cpu_seconds"]))
         answer = _run(job, settings, line.send)
         answer["private_mib"] = limits.private_mib()
+        if job["verb"] == "extract" and not settings["lasting"] and answer["event"] == "done":
+            _expect_postprocessing(answer["result"], settings)
         line.send(answer)
+
+
+def _expect_postprocessing(extraction: dict[str, Any], settings: dict[str, Any]) -> None:
+    """This child will finish what it found, as soon as it has been fetched."""
+    if extraction["finished_ext"] is None:
+        from vasset.adapters.extract.child.warm import ask_ffmpeg
+
+        ask_ffmpeg(settings)
 
 
 def _run(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str, Any]:
     from vasset.adapters.extract.child.failure import Failure, classify
+    from vasset.adapters.extract.child.log import forget, heard
     from vasset.adapters.extract.messages import encode
 
+    forget()
     try:
         answer = {"event": "done", "result": _verb(job["verb"])(job, settings, emit)}
         encode(answer)
     except MessageTooLarge:
         return Failure("extraction", "The page describes more than one answer may hold.").as_message()
     except Exception as error:
-        failure = classify(error)
-        if (failure.error, failure.kind) == ("extraction", "other"):
+        failure = classify(error, heard())
+        if failure.error == "extraction" and failure.kind in UNEXPLAINED:
             sys.stderr.write(f"error {job.get('task_id') or '-'} {type(error).__name__}: {_place(error)}\n")
         return failure.as_message()
     return answer
 
 
 def _verb(name: str) -> Callable[[dict[str, Any], dict[str, Any], Emit], dict[str, Any]]:
-    from vasset.adapters.extract.child import describe, extract, native, postprocess, record, selftest
+    from vasset.adapters.extract.child import describe, extract, native, postprocess, record, runtimes, selftest
 
     verbs = {
         "describe": describe.describe,
@@ -74,6 +87,7 @@ def _verb(name: str) -> Callable[[dict[str, Any], dict[str, Any], Emit], dict[st
         "record": record.record,
         "postprocess": postprocess.postprocess,
         "selftest": selftest.selftest,
+        "runtimes": runtimes.runtimes,
     }
     return verbs[name]
 

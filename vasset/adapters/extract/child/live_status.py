@@ -50,4 +50,4 @@ def _not_begun(info: dict[str, Any]) -> Failure:
     if begins is None:
         return of_kind(UPCOMING)
     words = f"This has not begun yet; it begins on {begins:%Y-%m-%d} at {begins:%H:%M} UTC. Start the download then."
-    return Failure("extraction", words, UPCOMING)
+    return of_kind(UPCOMING, words)

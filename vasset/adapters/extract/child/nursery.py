@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import Any
 
-from vasset.adapters.extract.child import limits
+from vasset.adapters.extract.child import limits, warm
 from vasset.adapters.extract.messages import MAX_CONTROL_BYTES, decode, encode
 
 
@@ -23,7 +23,13 @@ def serve(descriptor: int) -> None:
     """Load yt-dlp, say so, then fork and reap until the server closes the control socket."""
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
-    settings = decode(control.recv(MAX_CONTROL_BYTES))
+    gc.disable()  # while there are only modules: it would walk all of them again and again
+    warm.load_libraries()
+    line = control.recv(MAX_CONTROL_BYTES)
+    if not line:
+        return  # started ahead of a need that did not come
+    settings = decode(line)
+    os.environ["PATH"] = settings["programs"]
     limits.become_subreaper()
     version = _load(settings)
     control.send(encode({"event": "ready", "version": version}))
@@ -33,11 +39,11 @@ def serve(descriptor: int) -> None:
 def _load(settings: dict[str, Any]) -> str:
     if path := settings.get("ytdlp_path"):
         sys.path.insert(0, path)
-    from vasset.adapters.extract.child import warm
-
     version = warm.load(settings)
-    gc.collect()
+    if settings["lasting"]:
+        gc.collect()
     gc.freeze()  # the collector's marks would unshare every page
+    gc.enable()
     return version
 
 

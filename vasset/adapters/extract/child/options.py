@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from vasset.adapters.extract.child.log import StderrLog
 
 PAGE_SIZE = 50
+MAX_ADDRESS = 8_192
+PARTS = re.compile(r"https?://(?:www\.|m\.)?bilibili\.com/video/", re.IGNORECASE)
 MAX_FLAT_FORMATS = 400
 ALLOWED_OPTIONS = frozenset(
     {
@@ -29,6 +33,12 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
     if unknown := sorted(options.keys() - ALLOWED_OPTIONS):
         raise OptionRefused(f"yt-dlp options {', '.join(unknown)} are not on the allow-list")
     return options
+
+
+def _has_parts(url: str) -> bool:
+    """Bilibili shows several films under one address and calls the others a playlist; they are entries, not silently the first."""
+    found = PARTS.match(url[:MAX_ADDRESS])
+    return found is not None and "p" not in parse_qs(urlsplit(url).query)
 
 
 def base_options(job: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +65,7 @@ def base_options(job: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any
             "allow_unplayable_formats": False,
             "js_runtimes": {"deno": {"path": deno}} if deno else {},
             "remote_components": [],
-            "noplaylist": True,
+            "noplaylist": not _has_parts(str(job.get("url") or "")),
         }
     )
 

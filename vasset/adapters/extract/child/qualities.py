@@ -20,7 +20,8 @@ def resolution(form: dict[str, Any]) -> int | None:
 def shortlist(formats: list[dict[str, Any]], duration: float | None) -> list[dict[str, Any]]:
     """``formats`` come as yt-dlp sorts them, worst first."""
     audio = [form for form in formats if form.get("vcodec") == "none" and form.get("acodec") != "none"]
-    videos = [form for form in formats if form.get("vcodec") != "none"]
+    pictures = [form for form in formats if form.get("vcodec") != "none"]
+    videos = [form for form in pictures if "AI-upscaled" not in str(form.get("format_note"))] or pictures
     choices: list[dict[str, Any]] = []
     if videos:
         choices.append(_choice("best", "Best", videos[-1], audio, duration))
@@ -29,7 +30,7 @@ def shortlist(formats: list[dict[str, Any]], duration: float | None) -> list[dic
             for height in HEIGHTS
             if (chosen := _at(height, videos)) is not None
         ]
-    if audio or videos:
+    if audio or any(form.get("acodec") != "none" for form in videos):
         size = total([audio[-1]], duration) if audio else None
         choices.append({"quality": "audio", "label": "Audio only", "size_bytes": size})
     return choices
@@ -51,6 +52,8 @@ def _choice(
 ) -> dict[str, Any]:
     needs_audio = video.get("acodec") == "none" and audio
     parts = [video, audio[-1]] if needs_audio else [video]
+    if video.get("acodec") == "none" and not audio:
+        label += ", no sound"
     return {"quality": quality, "label": label, "size_bytes": total(parts, duration)}
 
 

@@ -22,7 +22,7 @@ from yt_dlp.networking.exceptions import HTTPError, RequestError
 
 from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.extract import INFO_FILE
-from vasset.adapters.extract.child.failure import Failure, JobFailed, is_refused, of_kind
+from vasset.adapters.extract.child.failure import JobFailed, is_refused, of_kind
 from vasset.adapters.extract.child.job import Emit
 from vasset.adapters.extract.child.live_playlist import NotPlayable, Piece, Segment, Window, parse
 from vasset.adapters.extract.child.native import EVENT_SECONDS, formats_by_name
@@ -39,7 +39,7 @@ LOOK_SECONDS = 0.1  # between two looks at the mark
 SILENCE_SECONDS = 60.0  # without anything new the stream counts as gone
 SEGMENT_TRIES = 3
 REFUSED_TRIES = 3
-NOTHING = Failure("extraction", "The stream ended before anything of it could be recorded.", "live")
+NOTHING = of_kind("live_ended", "The stream ended before anything of it could be recorded.")
 
 
 def record(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import urljoin
 
 from vasset.adapters.extract.child.sizes import estimate
-from vasset.adapters.extract.child.text import count, seconds
+from vasset.adapters.extract.child.text import count, seconds, text
 
 BASE_NAME = "media"
+CODEC_CHARACTERS = 200
 SAFE_EXT = re.compile(r"[a-z0-9]{1,8}\Z")
 PLAIN = frozenset({"http", "https"})
 HLS = frozenset({"m3u8", "m3u8_native"})
@@ -21,26 +22,37 @@ def requested(info: dict[str, Any]) -> list[dict[str, Any]]:
     if several:
         return [dict(form) for form in several]
     single: dict[str, Any] = next((form for form in info.get("requested_downloads") or () if form.get("url")), {})
-    known = {key: info.get(key) for key in _FORMAT_KEYS} | {key: single[key] for key in _FORMAT_KEYS if single.get(key)}
+    known = {key: info.get(key) for key in FORMAT_KEYS} | {key: single[key] for key in FORMAT_KEYS if single.get(key)}
     # A key that is present and None is not the same to yt-dlp's downloaders as one that is missing.
     return [{key: value for key, value in known.items() if value is not None}]
 
 
-_FORMAT_KEYS = (
+FORMAT_KEYS = (
     "format_id", "url", "ext", "protocol", "http_headers", "cookies", "fragments", "fragment_base_url", "filesize", "filesize_approx",
     "tbr", "vbr", "abr", "vcodec", "acodec", "container", "manifest_url", "downloader_options", "impersonate", "hls_aes",
-    "extra_param_to_segment_url", "extra_param_to_key_url", "is_dash_periods", "height", "width", "fps", "language",
+    "extra_param_to_segment_url", "extra_param_to_key_url", "is_dash_periods", "height", "width", "fps", "language", "available_at",
 )  # fmt: skip
 
 
 def tame(form: dict[str, Any], taken: set[str]) -> dict[str, Any]:
     """Make id and extension safe to stand in a file name; ids are unique within one extraction."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", str(form.get("format_id") or "0"))[:40]
+    safe = safe_id(form)
     while safe in taken:
         safe += "x"
     taken.add(safe)
     ext = str(form.get("ext") or "").lower()
     return {**form, "format_id": safe, "ext": ext if SAFE_EXT.match(ext) else "bin"}
+
+
+def safe_id(form: dict[str, Any]) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", str(form.get("format_id") or "0"))[:40]
+
+
+def codecs_of(form: dict[str, Any]) -> str | None:
+    """Both codecs in one word; None while the site tells neither."""
+    if form.get("vcodec") is None and form.get("acodec") is None:
+        return None
+    return f"{form.get('vcodec')}+{form.get('acodec')}"[:CODEC_CHARACTERS]
 
 
 def file_name(form: dict[str, Any], *, merged: bool) -> str:
@@ -63,6 +75,9 @@ def stream(form: dict[str, Any], *, merged: bool, cookies: str | None, duration:
         "fragments": fragments,
         "size_bytes": size,
         "max_range_bytes": count(options.get("http_chunk_size")) or None,
+        "available_at": count(form.get("available_at")),
+        "codecs": codecs_of(form),
+        "language": text(form.get("language"), limit=40),
     }
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from typing import Any
 
 MAX_TITLE = 500
+JOINERS = "\u200c\u200d"
 
 
 def text(value: Any, *, limit: int = MAX_TITLE) -> str | None:
-    """A string that encodes as UTF-8, without control characters, of bounded length; None for nothing."""
+    """A string that encodes as UTF-8, without control characters, of bounded length; None for nothing.
+
+    Joiners stay: Persian words and families of emoji fall apart without them. Every other invisible character (soft hyphens, marks of
+    direction) goes without leaving a gap; what separates leaves a space.
+    """
     if value is None:
         return None
-    cleaned = "".join(c if c.isprintable() or c == " " else " " for c in str(value)[: limit * 2])
-    cleaned = cleaned.encode("utf-8", "replace").decode("utf-8").strip()[:limit]
-    return cleaned or None
+    cleaned = "".join(map(_shown, str(value)[: limit * 2]))
+    cleaned = cleaned.encode("utf-8", "replace").decode("utf-8").strip(" " + JOINERS)[:limit]
+    return cleaned.rstrip(" " + JOINERS) or None
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in JOINERS:
+        return character
+    return "" if unicodedata.category(character) == "Cf" else " "
 
 
 def address(value: Any) -> str | None:

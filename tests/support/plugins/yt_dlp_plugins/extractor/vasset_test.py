@@ -47,6 +47,60 @@ class VassetTestIE(InfoExtractor):  # type: ignore[misc]
                              "width": 640, "vcodec": "avc1.42c01e", "acodec": "mp4a.40.2", "tbr": 900,
                              "downloader_options": {"http_chunk_size": 10 << 20}}]}  # fmt: skip
 
+    def _act_file(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """One file at any ``address``, of which the site says nothing but its extension."""
+        return {"formats": [{"format_id": "f", "url": query["address"], "ext": query["ext"]}]}
+
+    def _act_tagged(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """A song that needs no conversion, on a page that knows who plays it."""
+        form = {
+            "format_id": "140",
+            "url": media + "audio_only.m4a",
+            "ext": "m4a",
+            "vcodec": "none",
+            "acodec": "mp4a.40.2",
+        }
+        chapters = [{"start_time": 0, "end_time": 3, "title": "One = 1; #"}, {"start_time": 3, "title": "Two"}]
+        return {
+            "formats": [form],
+            "artist": "Band",
+            "track": "Song",
+            "chapters": chapters,
+            "thumbnail": query["thumbnail"],
+        }
+
+    def _act_subtitled(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """``subtitles`` is what an extractor would answer, as JSON."""
+        return {"formats": _separate(media), "subtitles": json.loads(query["subtitles"])}
+
+    def _act_bare(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """An address and no formats, as about 150 extractors answer."""
+        return {"url": media + query.get("name", "progressive.mp4"), "ext": query.get("ext", "mp4")}
+
+    def _act_carousel(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """Three entries on one page; the second is a picture, or protected."""
+        film = self._act_progressive(url, media, query)["formats"]
+        odd = [{**film[0], "has_drm": True}] if "drm" in query else []
+        entries = [
+            {"id": f"e{n}", "title": f"Entry {n}", "formats": odd if n == 2 else [dict(film[0])]} for n in (1, 2, 3)
+        ]
+        return {"_type": "playlist", "entries": entries[1:2] if "only" in query else entries}
+
+    def _act_named(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
+        """Ids as sites choose them."""
+        film = self._act_progressive(url, media, query)["formats"][0]
+        names = [
+            "高清 1080P",
+            "qualité-élevée",
+            'it\'s \\ "quoted"',
+            "(main)[0],a/b",
+            "x" * 90,
+            "hls-audio-हिन्दी-0",
+            "മല\u200dയാളം",
+            "18",
+        ]
+        return {"formats": [{**film, "format_id": name, "tbr": 100 + n} for n, name in enumerate(names)]}
+
     def _act_hls(self, url: str, media: str, query: dict[str, str]) -> dict[str, Any]:
         return {"formats": self._extract_m3u8_formats(media + query.get("name", "hls/index.m3u8"), "hls", "mp4")}
 

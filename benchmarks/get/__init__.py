@@ -1,0 +1,1 @@
+"""``vasset get`` beside yt-dlp: one page, one file."""

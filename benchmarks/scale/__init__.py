@@ -1,0 +1,1 @@
+"""What the API costs with a million downloads beside a few hundred."""
