@@ -241,7 +241,7 @@ impl Job<'_> {
         match &answer.content {
             Content::Part { bytes, total: Some(total) }
                 if bytes.start == 0
-                    && (answer.version.is_strong() || self.request.trust_length)
+                    && (answer.version.is_strong() || self.request.trust_length && !answer.is_coded)
                     && !self.is_whole_only =>
             {
                 let kept = self.begin(*total, &answer.version)?;

@@ -75,7 +75,9 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// 403 or 410: a signed URL has probably run out.
-    #[error("GET {url} answered {status}: the site refuses this address (it may have expired, or be bound to another visitor); ask the site for a fresh one and continue the same target")]
+    #[error(
+        "GET {url} answered {status}: the site refuses this address (it may have expired, or be bound to another visitor); ask the site for a fresh one and continue the same target"
+    )]
     UrlExpired {
         /// Shown form of the URL.
         url: String,

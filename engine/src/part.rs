@@ -160,6 +160,9 @@ fn check(transfer: &Transfer, answer: &Answer, first: u64) -> Result<u64, Interr
     if let Some(found) = transfer.likeness.stranger(answer, first) {
         return Err(Interrupt::Failed(Error::page(&answer.response.final_url, found, true)));
     }
+    if answer.is_coded {
+        return Err(Interrupt::Failed(Error::lied(&answer.response.final_url, "its part is of compressed bytes")));
+    }
     let version = &transfer.version;
     let contradiction = version.contradiction(&answer.version);
     if let Some(detail) = contradiction.or_else(|| version.weak_contradiction(&answer.version)) {

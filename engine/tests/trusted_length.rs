@@ -89,6 +89,20 @@ fn dying() -> (Origin, Arc<AtomicUsize>) {
 }
 
 #[test]
+fn parts_of_compressed_bytes_are_not_joined() {
+    let origin = Origin::start(|request, wire| {
+        let is_plain = request.range().is_none() || request.number == 0;
+        let (number, fields) = if is_plain { (1, "") } else { (2, "Content-Encoding: gzip\r\n") };
+        let most = if request.range().is_some() { 2 * MIB } else { LENGTH };
+        serve_cut(request, wire, &version(number), fields, most);
+    });
+    let lab = Lab::new();
+    let mut request = lab.request(&origin.url("/f"));
+    request.trust_length = true;
+    lab.assert_holds(lab.run(request), &version(1));
+}
+
+#[test]
 fn tomorrow_it_goes_on_under_another_token_in_the_path() {
     for number in [1, 2] {
         let (origin, served) = dying();
