@@ -68,7 +68,7 @@ def test_a_manifest_is_read_by_the_engine_where_yt_dlp_s_reading_is_not_needed(
     whole = [{"url": f"https://e.com/{number}.m4s", "duration": 2.0} for number in range(5)]
     dash = {"protocol": "http_dash_segments", "manifest_url": "https://e.com/m.mpd", "fragments": whole}
     form = tame(PLAIN | dash | {"format_id": "video-1"} | change, set())
-    described = stream(form, merged=False, cookies=None, duration=10.0, is_direct=is_direct)
+    described = stream(form, merged=False, cookies=[], duration=10.0, is_direct=is_direct)
     assert (described["kind"], described["url"], described["representation"]) == expected
 
 
