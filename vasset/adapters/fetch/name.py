@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from vasset import _engine
-
-# What file systems without hard links answer: FUSE, exFAT, SMB.
-NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
 
 
 class TargetTaken(Exception):
@@ -19,8 +15,12 @@ class TargetTaken(Exception):
 
 def give_name(unfinished: str | os.PathLike[str], target: str | os.PathLike[str]) -> _engine.Durability:
     """Move a synced file to its name in the same folder. Raises :class:`TargetTaken` and the ``OSError`` of the disk."""
+    from pathlib import Path  # with what follows, only where something was made of what was fetched
+
+    from vasset.adapters.storage.beneath import rename_no_replace
+
     try:
-        _move(unfinished, target)
+        rename_no_replace(Path(unfinished), Path(target))
     except FileExistsError:
         raise TargetTaken(f"{target} exists and is never replaced; move it away or choose another name") from None
     try:
@@ -28,19 +28,6 @@ def give_name(unfinished: str | os.PathLike[str], target: str | os.PathLike[str]
     except OSError:
         return "unknown"
     return "synced"
-
-
-def _move(unfinished: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Unlike a rename, a link never replaces; nor does a file that must not have been there."""
-    try:
-        os.link(unfinished, target)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        os.replace(unfinished, target)  # noqa: PTH105
-        return
-    os.unlink(unfinished)  # noqa: PTH108
 
 
 def sync(path: str | os.PathLike[str]) -> None:
