@@ -75,7 +75,7 @@ def create_app(services: GatewayServices, settings: GatewaySettings) -> FastAPI:
         submit=SubmitDownload(services.tasks, services.canonicalise),
         progress=progress,
         hub=hub,
-        quota_mirror=QuotaMirror(services.cache, services.clock, services.library.quota),
+        quota_mirror=QuotaMirror(services.cache, services.clock, lambda identity: services.library.quota(identity)),
     )
     errors.install(app)
     for router in (
