@@ -156,6 +156,14 @@ async def test_an_answer_dies_before_its_signed_addresses(world: World) -> None:
     assert len(world.reader.reads) == 2
 
 
+@pytest.mark.parametrize(
+    "picture", ["http://[::1/x", "https://x.example/?" + "a=1&" * 300, "https://x.example\u2100.com/"]
+)
+async def test_an_odd_picture_does_not_hide_the_film(world: World, picture: str) -> None:
+    world.reader.answer = info(thumbnail=picture)
+    assert (await world.parser.parse(ME, URL)).title == "T"
+
+
 async def test_refused_addresses_reach_no_site(world: World) -> None:
     with pytest.raises(InvalidUrl):
         await world.parser.parse(ME, "file:///etc/passwd")

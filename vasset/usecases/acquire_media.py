@@ -48,7 +48,7 @@ class Gate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AcquiredMedia:
-    """The finished file, still in the workspace; ``remarks`` as in ``ProcessedMedia``."""
+    """The finished file, still in the workspace; ``remarks`` as in ``FetchedStream`` and ``ProcessedMedia``."""
 
     path: Path
     ext: str
@@ -280,7 +280,8 @@ class Acquisition:
         path = _inside(self._request.workspace, processed)
         digest = _unchanged_digest(path, before, fetched) or await self._fetcher.digest(path)
         duration = processed.duration_seconds or extraction.duration_seconds
-        return AcquiredMedia(path, processed.ext, digest, extraction.title, duration, tuple(processed.remarks))
+        remarks = (*(remark for stream in fetched for remark in stream.remarks), *processed.remarks)
+        return AcquiredMedia(path, processed.ext, digest, extraction.title, duration, tuple(dict.fromkeys(remarks)))
 
 
 def expected_bytes(extraction: Extraction) -> int:

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { EMPTY_BOARD, type Row, dismissed, ended, heard, inOrder, started } from "../src/live/board";
+import { EMPTY_BOARD, type Row, dismissed, ended, heard, inOrder, remarked, started } from "../src/live/board";
 import { queuedRow } from "../src/media/queued";
 
 const row = (change: Partial<Row> = {}): Row => ({
@@ -54,6 +54,14 @@ describe("what is heard about downloads", () => {
     const request = { url: "https://example.com/v", mode: "quick_download", quality: "best", format: "mp4", subtitles: true, title: "Film" } as const;
     const now = started(early, queuedRow({ task_id: "a", history_id: 1, status: "queued" }, request)).get("a")!;
     expect(now).toMatchObject({ percent: 30, phase: "downloading", title: "Film", url: "https://example.com/v" });
+  });
+
+  it("adds remarks to a file that is known to be finished, whatever came last", () => {
+    const done = board(row({ seq: 5, phase: "completed", remarks: [] }));
+    const now = remarked(done, "a", ["the cover was left out: it is no picture"]);
+    expect(now.get("a")).toMatchObject({ seq: 5, phase: "completed", remarks: ["the cover was left out: it is no picture"] });
+    expect(remarked(done, "a", [])).toBe(done);
+    expect(remarked(done, "gone", ["x"])).toBe(done);
   });
 
   it("names each ended download once", () => {

@@ -37,6 +37,14 @@ describe("errors in words", () => {
     expect(errorWords({ ...full, reason: "extraction_failed", kind: "other" }).next).toMatch(/private window/);
   });
 
+  it("makes no headline of the engine's own words and says nothing twice", () => {
+    const gone = { reason: "transfer_failed", kind: "removed", message: "GET https://a.example/v.mp4 answered 404", action: "Check in a browser." };
+    expect(errorWords(gone)).toEqual({ title: "The video could not be fetched", next: "Check in a browser.", showMessage: true });
+    const unread = { reason: "extraction_failed", kind: "other", message: "The site's page could not be read.", action: "Try again." };
+    expect(errorWords(unread).showMessage).toBe(false);
+    expect(errorWords({ ...unread, message: "The page moved away." }).showMessage).toBe(true);
+  });
+
   it("says at what time it is tried again", () => {
     const now = Date.parse("2026-03-04T12:00:00Z");
     expect(phaseWords("queued", "retry", false, "2026-03-04T12:05:00Z", now)).toMatch(/^Will try again at /);

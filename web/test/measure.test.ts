@@ -1,3 +1,4 @@
+import { sentence } from "../src/words/sentence";
 import { describe, expect, it } from "vitest";
 import { backoffMs } from "../src/live/backoff";
 import { browserName } from "../src/words/browser";
@@ -73,4 +74,11 @@ describe("devices", () => {
     ["curl/8.5.0", "curl"],
     [null, "Unknown device"],
   ])("%s", (agent, words) => expect(browserName(agent)).toBe(words));
+});
+
+describe("what the server says in half a line", () => {
+  it("begins large and ends with a stop", () => {
+    expect(sentence("the cover was left out: it is no picture")).toBe("The cover was left out: it is no picture.");
+    expect(sentence("Done.")).toBe("Done.");
+  });
 });

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.extraction import Site, fetch, request
+from tests.support.extraction import Site, fetch, request, sending
 from tests.support.lying_origin import Answer, Asked, LyingOrigin
 from vasset.adapters.extract.extractor import ChildExtractor
 from vasset.domain.errors import ExtractionFailed, UnsupportedSite
@@ -97,3 +97,22 @@ async def test_a_direct_link_is_named_by_its_server(
     hostile.routes["/clip.mp4"] = behave
     assert (await extractor.describe(hostile.url("/clip.mp4"))).title == title
     assert (await extractor.extract(request(hostile.url("/clip.mp4"), workspace))).title == title
+
+
+PAGE = """<!doctype html><title>t</title><meta property="og:image" content="{picture}"><script type="application/ld+json">{{
+"@context": "https://schema.org", "@type": "VideoObject", "name": "n", "encodingFormat": "video/mp4", "contentUrl": "{film}"}}</script>"""
+
+
+@pytest.mark.parametrize(
+    "picture", ["http://[::1/x", "http://[zz]/", "http://x.example:99999999/", "http://x.example\u2100.com/"]
+)
+async def test_a_page_with_an_odd_picture_and_a_described_film_is_read_and_fetched(
+    extractor: ChildExtractor, site: Site, hostile: LyingOrigin, workspace: Path, picture: str
+) -> None:
+    """yt-dlp leaves notes to itself in the address of such a film; the engine takes them for what they are not."""
+    film = f"http://{site.origin.address}/media/progressive.mp4"
+    hostile.routes["/page"] = sending(PAGE.format(picture=picture, film=film).encode())
+    address = hostile.url("/page")
+    assert (await extractor.describe(address)).thumbnail is None
+    (stream,) = (await extractor.extract(request(address, workspace))).streams
+    assert (stream.url, stream.headers["Referer"]) == (film, address)

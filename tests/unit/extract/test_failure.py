@@ -103,6 +103,21 @@ def test_a_refusal_of_the_guard_is_told_apart_from_a_refusal_of_the_site(cause: 
     assert classify(wrapped(ExtractorError("Unable to download webpage", cause=cause))).error == "egress"
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("('Unable to connect to proxy', OSError('Tunnel connection failed: 502 Bad Gateway'))", "unreachable"),
+        ("('Unable to connect to proxy', OSError('Tunnel connection failed: 504 Gateway Timeout'))", "timeout"),
+        ("CONNECT tunnel failed, response 502", "unreachable"),
+        ("SOCKS5 authentication failed", "exit_refused"),
+    ],
+)
+def test_a_site_that_is_away_is_no_fault_of_an_exit(words: str, kind: str) -> None:
+    """Every https:// site is behind the guard's tunnel, a misspelt name too."""
+    failure = classify(wrapped(ExtractorError(f"Unable to download webpage: {words}", cause=ProxyError(words))))
+    assert failure.kind == kind
+
+
 def test_a_broken_connection_is_tried_again() -> None:
     failure = classify(wrapped(ExtractorError("Unable to download webpage", cause=TransportError("reset by peer"))))
     assert (failure.error, failure.kind, failure.retryable) == ("extraction", "unreachable", True)

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from yt_dlp.utils import parse_m3u8_attributes
 
 from vasset.adapters.extract.child import warm
 from vasset.adapters.extract.child.live_playlist import attributes
+
+
+@pytest.mark.parametrize("tag", ["", "#EXT-X-MEDIA:", "#EXT-X-STREAM-INF:"])
+def test_a_line_with_its_tag_reads_as_yt_dlp_reads_it(tag: str) -> None:
+    """Without its first attribute a sound is none, and a video that has its sound apart is fetched without it."""
+    for line in (
+        'TYPE=AUDIO,GROUP-ID="a:b",NAME="Ton, deutsch",URI="de.m3u8"',
+        'BANDWIDTH=800000,CODECS="avc1,mp4a",AUDIO="a"',
+    ):
+        assert attributes(tag + line) == parse_m3u8_attributes(tag + line)
 
 
 def test_attributes_are_split_at_commas_outside_quotes() -> None:

@@ -1,4 +1,4 @@
-"""Which submitted addresses reach a child at all. The guard decides where they may lead."""
+"""Which submitted addresses reach a child at all, and which of a site's leave it. The guard decides where they may lead."""
 
 from __future__ import annotations
 
@@ -31,3 +31,13 @@ def checked_url(url: str) -> str:
     if SMUGGLED in url:
         raise InvalidUrl("the address holds instructions for the extractor")
     return url
+
+
+def is_well_formed(url: str) -> bool:
+    """Whether a site's own address can be taken apart by everybody: http(s), a host, a possible port. ``urlsplit`` raises for the rest."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0

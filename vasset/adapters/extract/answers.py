@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from vasset.adapters.extract.addresses import is_well_formed
+from vasset.adapters.extract.fitting import fitted
 from vasset.adapters.extract.nursery import crashed
 from vasset.domain.errors import (
     DiskFull,
@@ -44,7 +46,7 @@ def result(message: Mapping[str, Any], build: Callable[[Mapping[str, Any]], Answ
 
 
 def failure(message: Mapping[str, Any]) -> VAssetError:
-    words, kind, retryable = str(message["message"]), str(message["kind"]), bool(message["retryable"])
+    words, kind, retryable = _utf8(str(message["message"])), str(message["kind"]), bool(message["retryable"])
     match message["error"]:
         case "unsupported":
             return UnsupportedSite(words)
@@ -63,34 +65,40 @@ def failure(message: Mapping[str, Any]) -> VAssetError:
 
 
 def media_info(answer: Mapping[str, Any], version: str) -> MediaInfo:
-    fields = dict(answer)
-    return MediaInfo(
-        **fields
-        | {
-            "formats": tuple(Format(**form) for form in fields.get("formats", ())),
-            "qualities": tuple(QualityChoice(**choice) for choice in fields.get("qualities", ())),
-            "entries": tuple(PlaylistEntry(**entry) for entry in fields.get("entries", ())),
-            "extractor_version": version,
-        }
+    info = fitted(
+        MediaInfo,
+        answer,
+        formats=tuple(fitted(Format, form) for form in answer.get("formats", ())),
+        qualities=tuple(fitted(QualityChoice, choice) for choice in answer.get("qualities", ())),
+        entries=tuple(fitted(PlaylistEntry, entry) for entry in answer.get("entries", ())),
+        extractor_version=version,
     )
+    pictures = (each for each in (info.thumbnail, *(entry.thumbnail for entry in info.entries)) if each is not None)
+    if not all(map(is_well_formed, [*pictures, *(entry.url for entry in info.entries)])):
+        raise ValueError("an address that cannot be taken apart")
+    return info
 
 
 def extraction(answer: Mapping[str, Any], version: str) -> Extraction:
     streams = tuple(_stream(each) for each in answer["streams"])
     if not streams:
         raise ValueError("an extraction without streams")
-    return Extraction(**dict(answer) | {"streams": streams, "extractor_version": version})
+    return fitted(Extraction, answer, streams=streams, info=dict(answer["info"]), extractor_version=version)
 
 
 def _stream(answer: Mapping[str, Any]) -> Stream:
     if "/" in answer["file_name"] or answer["file_name"].startswith("."):
         raise ValueError("a stream outside the workspace")
-    fragments = tuple(Fragment(**piece) for piece in answer["fragments"])
-    return Stream(
-        **dict(answer) | {"fragments": fragments, "cookies": tuple(Cookie(**one) for one in answer["cookies"])}
-    )
+    fragments = tuple(fitted(Fragment, piece) for piece in answer["fragments"])
+    headers = {str(name): str(value) for name, value in answer["headers"].items()}
+    cookies = tuple(fitted(Cookie, one) for one in answer["cookies"])
+    return fitted(Stream, answer, fragments=fragments, headers=headers, cookies=cookies)
 
 
 def processed(answer: Mapping[str, Any]) -> ProcessedMedia:
-    remarks = tuple(str(each)[:MAX_REMARK] for each in answer.get("remarks", ()))[:MAX_REMARKS]
-    return ProcessedMedia(**dict(answer) | {"remarks": remarks})
+    remarks = tuple(_utf8(str(each)[:MAX_REMARK]) for each in answer.get("remarks", ()))[:MAX_REMARKS]
+    return fitted(ProcessedMedia, answer, remarks=remarks)
+
+
+def _utf8(words: str) -> str:
+    return words.encode("utf-8", "replace").decode()

@@ -35,10 +35,6 @@ QUIET_SECONDS = 3.0
 ANSWER_TIMEOUT_SECONDS = 120.0
 CONNECTIONS_PER_HOST = 16  # unless somebody asks for more
 DISK_FLOOR_BYTES = 16 * 2**20  # what a desktop needs to tell its user that the disk is full
-REMARKS = {
-    "end_unannounced": "the server told neither its length nor, by close_notify, its end: had the connection been cut, it would look the same",
-    "unpacked": "it came compressed and was unpacked: size and digest are of what it stands for",
-}
 UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 DESCRIPTION = """Download one file, or the pieces of an HLS (.m3u8) or DASH (.mpd) playlist joined, by the engine alone.
 FILE appears only complete and verified; an existing one is never replaced. The same command again goes on where it stopped."""
@@ -364,9 +360,9 @@ def _draw(now: Sequence[_engine.Snapshot], waiting: str | None) -> None:
 
 
 def _report(options: Namespace, outcome: _engine.Outcome | Fetched) -> None:
-    remarks: list[str] = list(outcome.remarks)
-    if outcome.missing_fragments:
-        remarks.append(f"{outcome.missing_fragments} of its segments are missing: the origin does not have them")
+    from vasset.adapters.fetch.remarks import gaps, in_words
+
+    remarks: list[str] = [*outcome.remarks, *gaps(outcome.missing_fragments)]
     digest = outcome.digests.get(options.hash)
     if options.json:
         import json
@@ -390,7 +386,7 @@ def _report(options: Namespace, outcome: _engine.Outcome | Fetched) -> None:
         words = f"{outcome.path}: {outcome.size / 2**20:.1f} MiB in {outcome.seconds:.1f} s"
         if outcome.resumed_bytes:
             words += f", {outcome.resumed_bytes / 2**20:.1f} MiB of it from before"
-        words += "".join(f"\n{REMARKS.get(remark, remark)}" for remark in remarks)
+        words += "".join(f"\n{in_words(remark)}" for remark in remarks)
         if outcome.durability == "unknown":
             words += "\nit is complete, but the disk did not confirm its name: it may be gone after a power cut"
         sys.stderr.write(words + (f"\n{options.hash} {digest}\n" if digest else "\n"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vasset import _engine
 from vasset.adapters.fetch.failures import translated
+from vasset.adapters.fetch.remarks import gaps, in_words
 from vasset.domain.errors import TransferFailed
 from vasset.domain.media import Stream
 from vasset.domain.ports import FetchedStream, TransferSnapshot
@@ -200,7 +201,8 @@ class EngineTransfer:
             algorithm, digest = await self._fetcher.digest(path)
             return FetchedStream(stream, path, self._complete[stream.file_name], digest, algorithm)
         algorithm = self._fetcher.hash_algorithm
-        return FetchedStream(stream, path, outcome.size, outcome.digests[algorithm], algorithm)
+        remarks = [*map(in_words, outcome.remarks), *gaps(outcome.missing_fragments)]
+        return FetchedStream(stream, path, outcome.size, outcome.digests[algorithm], algorithm, tuple(remarks))
 
     def _request(self, stream: Stream, proxy: str | None, max_bytes: int | None, weight: int) -> _engine.Request:
         if stream.kind == "native":

@@ -90,6 +90,7 @@ class FetchedStream:
     size_bytes: int
     digest: str
     hash_algorithm: str
+    remarks: tuple[str, ...] = ()  # what nobody can know or would guess about these bytes, in words
 
 
 class Transfer(Protocol):

@@ -151,5 +151,9 @@ def _key(asked: str) -> str:
 
 
 def _expiries(address: str) -> list[float]:
-    pairs = parse_qsl(urlsplit(address).query, max_num_fields=200)
+    """A site wrote the address: one that cannot be taken apart promises nothing."""
+    try:
+        pairs = parse_qsl(urlsplit(address).query)
+    except ValueError:
+        return []
     return [float(value) for name, value in pairs if name.lower() in EXPIRY_NAMES and value.isdecimal()]

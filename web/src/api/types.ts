@@ -106,6 +106,8 @@ export interface Task extends Progress {
   created_at: string;
   updated_at: string;
   completed_at: string | null;
+  /** What the finished file lacks, or why its form is not the one asked for. */
+  remarks: string[];
 }
 
 export interface HistoryEntry {

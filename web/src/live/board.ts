@@ -34,6 +34,12 @@ export function started(board: Board, row: Row): Board {
   return new Map(board).set(row.task_id, shown ? { ...row, ...shown, title: shown.title ?? row.title } : row);
 }
 
+/** A finished file's remarks are in its row on the server and in no frame: they come after the end that everybody has heard of. */
+export function remarked(board: Board, task_id: string, remarks: readonly string[]): Board {
+  const shown = board.get(task_id);
+  return shown && remarks.length > 0 ? new Map(board).set(task_id, { ...shown, remarks: [...remarks] }) : board;
+}
+
 export function dismissed(board: Board, task_id: string): Board {
   const next = new Map(board);
   next.delete(task_id);

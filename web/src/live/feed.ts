@@ -1,6 +1,6 @@
 import * as api from "../api/calls";
 import { backoffMs } from "./backoff";
-import { type Board, EMPTY_BOARD, dismissed, ended, hasEnded, heard, type Row, started } from "./board";
+import { type Board, EMPTY_BOARD, dismissed, ended, hasEnded, heard, remarked, type Row, started } from "./board";
 
 /** How the numbers arrive: pushed, or asked for every two seconds while the socket is away. */
 export type Link = "live" | "polling";
@@ -72,6 +72,16 @@ export class Feed {
     this.board = board;
     this.watchers.forEach((tell) => tell());
     if (over.length > 0) this.onEnded(over);
+    for (const row of over) if (row.phase === "completed") void this.askRemarks(row.task_id);
+  }
+
+  private async askRemarks(task_id: string): Promise<void> {
+    try {
+      const { remarks } = await api.task(task_id);
+      this.show(remarked(this.board, task_id, remarks));
+    } catch {
+      // The file is what matters; it is ready to be saved.
+    }
   }
 
   private setLink(link: Link): void {

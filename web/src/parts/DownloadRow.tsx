@@ -4,6 +4,7 @@ import { asFailure, type Failure } from "../api/failure";
 import { hasEnded, type Row } from "../live/board";
 import type { Feed } from "../live/feed";
 import { phaseWords, progressLine, waitingWords } from "../words/phases";
+import { sentence } from "../words/sentence";
 import { ErrorNotice } from "./ErrorNotice";
 import { SaveButton } from "./SaveButton";
 
@@ -39,6 +40,7 @@ export function DownloadRow({ row, feed, onChanged }: { row: Row; feed: Feed; on
         {row.phase === "queued" && row.error && <span className="waiting">{row.error.message}</span>}
         {row.attempt > 1 && !hasEnded(row) && <span>attempt {row.attempt}</span>}
         {line && row.phase !== "completed" && <span className="figures">{line}</span>}
+        {row.phase === "completed" && row.remarks?.map((remark) => <span key={remark} className="remark">{sentence(remark)}</span>)}
       </p>
       <div className="row">
         {row.phase === "paused" && button("resume", "Resume")}

@@ -68,10 +68,22 @@ const FALLBACK: Entry = { title: "That did not work", next: AGAIN, showMessage: 
 export interface Told { reason: string; message?: string; kind?: string | null; action?: string | null; retryAfterSeconds?: number | null }
 
 export function errorWords(error: Told): ErrorWords {
-  if (error.kind && error.action && error.message && !UNTOLD.has(error.kind) && error.kind !== error.reason) return told(error.message, error.action);
   const entry = Object.hasOwn(WORDS, error.reason) ? WORDS[error.reason]! : FALLBACK;
+  if (error.kind && error.action && error.message && !UNTOLD.has(error.kind) && error.kind !== error.reason)
+    return REQUEST.test(error.message) ? { title: entry.title, next: error.action, showMessage: true } : told(error.message, error.action);
   const wait = error.retryAfterSeconds ? `Try again in ${span(error.retryAfterSeconds)}.` : null;
-  return { title: entry.title, next: wait && entry.next === AGAIN ? wait : entry.next, showMessage: entry.showMessage ?? false };
+  return { title: entry.title, next: wait && entry.next === AGAIN ? wait : entry.next, showMessage: (entry.showMessage ?? false) && !repeats(entry.title, error.message) };
+}
+
+/** The engine's own words begin with what was asked of the origin: particulars, and no headline. */
+const REQUEST = /^(GET|HEAD|POST) /;
+
+/** “The site's page could not be read” below “The page could not be read”. */
+function repeats(title: string, message = ""): boolean {
+  const inWords = (text: string): string[] => text.toLowerCase().match(/[\p{L}']+/gu) ?? [];
+  const said = inWords(title);
+  const more = inWords(message);
+  return more.length > 0 && more.length <= said.length + 1 && said.every((word) => more.includes(word));
 }
 
 /** Kinds that say no more than the reason does. */

@@ -11,7 +11,7 @@ from vasset.adapters.extract.child.live_status import is_live, read_page
 from vasset.adapters.extract.child.options import MAX_FLAT_FORMATS, PAGE_SIZE, checked, page_options
 from vasset.adapters.extract.child.qualities import resolution, shortlist
 from vasset.adapters.extract.child.sizes import estimate
-from vasset.adapters.extract.child.text import address, count, seconds, text
+from vasset.adapters.extract.child.text import address, count, pixels, seconds, text
 
 PLAYLISTS = frozenset({"playlist", "multi_video"})
 ITEM_MARK = "#vasset-item="
@@ -95,8 +95,8 @@ def _format(form: dict[str, Any], duration: float | None) -> dict[str, Any]:
         "id": text(form.get("format_id"), limit=64) or "0",
         "ext": text(form.get("ext"), limit=12) or "unknown",
         "protocol": text(form.get("protocol"), limit=40) or "unknown",
-        "height": count(form.get("height")),
-        "width": count(form.get("width")),
+        "height": pixels(form.get("height")),
+        "width": pixels(form.get("width")),
         "fps": seconds(form.get("fps")),
         "video_codec": _codec(form.get("vcodec")),
         "audio_codec": _codec(form.get("acodec")),
@@ -109,7 +109,7 @@ def _format(form: dict[str, Any], duration: float | None) -> dict[str, Any]:
 
 
 def _codec(value: Any) -> str | None:
-    return None if value in {None, "none"} else text(value, limit=60)
+    return None if value == "none" else text(value, limit=60)
 
 
 def _playlist(job: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ from vasset.domain.faults import KINDS, Kind, explained, kind_of_words
 
 REFUSAL_HEADER = "X-Vasset-Refusal"
 REFUSED_TUNNEL = re.compile(r"(?:Tunnel connection failed: 403|CONNECT tunnel failed, response 403)")
+# The guard could not reach the site; urllib3 calls every such answer "Unable to connect to proxy", which would blame an exit.
+FAILED_TUNNEL = re.compile(r"(?:Tunnel connection failed: |CONNECT tunnel failed, response )50([24])")
 SITES = f"{os.sep}extractor{os.sep}"  # of yt-dlp and of plugins
 CLASSES = {"unsupported_site": "unsupported", "unavailable_format": "format", "disk_full": "disk_full"}
 OVER = frozenset({"not_live", "live_ended", "upcoming"})
@@ -128,6 +130,8 @@ def _by_words(chain: list[BaseException]) -> Failure | None:
         return of_kind(refusal, TOO_MUCH)
     if refusal is not None:  # the guard answers in the site's place
         return of_kind(GUARDS_WORDS.get(refusal, "internal"))
+    if (tunnel := _failed_tunnel(chain)) is not None:
+        return of_kind(tunnel)
     status = next((cause.status for cause in chain if isinstance(cause, HTTPError)), None)
     if status is not None and status >= 500:
         return of_kind("server_error", f"The site answered with an error of its own (HTTP {status}).")
@@ -163,6 +167,12 @@ def _by_place(chain: list[BaseException]) -> Failure:
         return of_kind("other")
     frames = (frame for cause in chain for frame in traceback.extract_tb(cause.__traceback__))
     return of_kind("extractor_broken" if any(SITES in frame.filename for frame in frames) else "internal")
+
+
+def _failed_tunnel(chain: list[BaseException]) -> str | None:
+    said = (FAILED_TUNNEL.search(str(cause)) for cause in chain if isinstance(cause, TransportError))
+    found = next(filter(None, said), None)
+    return found and {"2": "unreachable", "4": "timeout"}[found[1]]
 
 
 def _guards_word(cause: BaseException) -> str | None:

@@ -128,9 +128,12 @@ class _Reader:
 
 
 def attributes(text: str) -> dict[str, str]:
-    """``NAME=value,NAME="quoted, value"`` (RFC 8216 §4.2), in time that grows with the length of the text."""
+    """``NAME=value,NAME="quoted, value"`` (RFC 8216 §4.2), in time that grows with the length of the text.
+
+    yt-dlp hands over the line with its tag, ``#EXT-X-MEDIA:TYPE=AUDIO,…``.
+    """
     found: dict[str, str] = {}
-    at = 0
+    at = text.find(":") + 1 if text.startswith("#") else 0
     while at < len(text):
         attribute = ATTRIBUTE.match(text, at)
         if attribute is not None:

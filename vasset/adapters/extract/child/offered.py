@@ -10,8 +10,9 @@ from email.message import Message
 from pathlib import PurePosixPath
 from typing import Any
 
-from yt_dlp.utils import determine_ext
+from yt_dlp.utils import determine_ext, unsmuggle_url
 
+from vasset.adapters.extract.addresses import SMUGGLED, is_well_formed
 from vasset.adapters.extract.child.streams import FORMAT_KEYS
 from vasset.adapters.extract.child.text import text
 
@@ -41,6 +42,7 @@ def before_choice(info: dict[str, Any]) -> None:
     for form in info.get("formats") or [info]:
         if not isinstance(form, dict):
             continue
+        _unpack(form)
         identifier = str(form.get("format_id") or "")
         if len(identifier) > LONGEST_ID or not identifier.isprintable():  # a joiner between letters is not
             form["format_id"] = f"{_printable(identifier)[:40]}-{hashlib.sha256(identifier.encode()).hexdigest()[:16]}"
@@ -48,6 +50,20 @@ def before_choice(info: dict[str, Any]) -> None:
             ext = form.get("ext") or determine_ext(form["url"])
             if ext in AUDIO_EXTENSIONS:
                 form["vcodec"] = "none"
+
+
+def _unpack(form: dict[str, Any]) -> None:
+    """yt-dlp's generic extractor leaves notes to itself in the address of a video that JSON-LD names; to others it is no address."""
+    address, mark, _ = str(form.get("url") or "").partition(f"#{SMUGGLED}=")
+    if not mark:
+        return
+    try:
+        told = unsmuggle_url(form["url"], {})[1]
+    except (ValueError, LookupError):  # a page that writes such notes itself
+        told = {}
+    form["url"] = address
+    if isinstance(told, dict) and is_well_formed(str(told.get("referer"))):
+        form["http_headers"] = {"Referer": told["referer"]} | (form.get("http_headers") or {})
 
 
 def _printable(identifier: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vasset.adapters.extract.child.sizes import total
-from vasset.adapters.extract.child.text import count
+from vasset.adapters.extract.child.text import pixels
 
 HEIGHTS = (2160, 1440, 1080, 720, 480, 360)
 BETTER_IN_MP4 = ("avc", "h264")
@@ -13,7 +13,7 @@ BETTER_IN_MP4 = ("avc", "h264")
 
 def resolution(form: dict[str, Any]) -> int | None:
     """The shorter side, as yt-dlp counts ``res``: a portrait 1080 × 1920 is 1080p."""
-    sides = [side for side in (count(form.get("height")), count(form.get("width"))) if side]
+    sides = [side for side in (pixels(form.get("height")), pixels(form.get("width"))) if side]
     return min(sides) if sides else None
 
 

@@ -6,7 +6,11 @@ import math
 import unicodedata
 from typing import Any
 
+from vasset.adapters.extract.addresses import is_well_formed
+
 MAX_TITLE = 500
+MOST = 2**53  # JSON has no larger whole numbers, and sums of these fit 64 bits
+MOST_PIXELS = 2**31
 JOINERS = "\u200c\u200d"
 
 
@@ -30,11 +34,11 @@ def _shown(character: str) -> str:
 
 
 def address(value: Any) -> str | None:
-    """An http(s) URL of sane length; None for anything else."""
+    """An http(s) URL of sane length that can be taken apart; None for anything else."""
     if not isinstance(value, str) or len(value) > 8192:
         return None
-    value = f"https:{value}" if value.startswith("//") else value
-    return text(value, limit=8192) if value.lower().startswith(("http://", "https://")) else None
+    cleaned = text(f"https:{value}" if value.startswith("//") else value, limit=8192)
+    return cleaned if cleaned is not None and is_well_formed(cleaned) else None
 
 
 def seconds(value: Any) -> float | None:
@@ -43,13 +47,23 @@ def seconds(value: Any) -> float | None:
     return number if number is not None and number < 366 * 86_400 else None
 
 
-def count(value: Any) -> int | None:
-    """A non-negative whole number below 2⁶³."""
+def count(value: Any, *, below: int = MOST) -> int | None:
+    """A non-negative whole number."""
     number = _number(value)
-    return int(number) if number is not None and number < 2**63 else None
+    return int(number) if number is not None and number < below else None
+
+
+def pixels(value: Any) -> int | None:
+    """A side of a picture: the wire between services has 32 bits for it."""
+    return count(value, below=MOST_PIXELS)
 
 
 def _number(value: Any) -> float | None:
+    """None also for a whole number that no float holds: Python would raise."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
