@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 ROLES = ("gateway", "auth", "parser", "downloader", "asset")
 # Options of ``get`` that need no more than their value; ``commands.py`` declares them all.
-GET_VALUES = {"-o": "output", "--output": "output", "--quality": "quality", "--format": "format"}
+GET_VALUES = {
+    "-o": "output",
+    "--output": "output",
+    "--quality": "quality",
+    "--format": "format",
+    "--cookies": "cookies",
+}
 GET_FLAGS = {"--json": ("json", True), "--subtitles": ("subtitles", True), "--no-subtitles": ("subtitles", False)}
 
 

@@ -41,6 +41,7 @@ def get_videos(
     subtitles: bool = True,
     json: bool = False,
     config: Path | None = None,
+    cookies: str | None = None,
 ) -> NoReturn:
     """``vasset get``, once its command line has been read."""
     settings = _settings(config)
@@ -50,7 +51,9 @@ def get_videos(
     code = 0
     for url in dict.fromkeys(urls):
         about = url if len(urls) > 1 else None
-        ended = _outcome(run, settings, url, Path(output), quality, format, json, subtitles, as_json=json, about=about)
+        ended = _outcome(
+            run, settings, url, Path(output), quality, format, json, subtitles, cookies, as_json=json, about=about
+        )
         if ended == EXIT_INTERRUPTED:
             raise SystemExit(ended)
         code = code or ended  # the first failure's; those after it are downloaded all the same
@@ -95,9 +98,12 @@ def application() -> "typer.Typer":
         subtitles: Annotated[bool, typer.Option(help="Embed written subtitles, up to three languages.")] = True,
         json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of a progress bar.")] = False,
         config: Annotated[Path | None, config_option] = None,
+        cookies: Annotated[
+            str | None, typer.Option(metavar="FILE", help="A browser's cookies.txt, for pages that need it.")
+        ] = None,
     ) -> None:
         """Download videos without a server, one after another. The same command again goes on where it stopped."""
-        get_videos(urls, output, quality, format, subtitles, json, config)
+        get_videos(urls, output, quality, format, subtitles, json, config, cookies)
 
     @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
     def fetch() -> None:

@@ -42,6 +42,7 @@ def by_the_tree(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[s
         [URL, "https://video.example/watch?v=2"],
         [URL, "-o", "films"],
         ["--output", "films", "--json", URL],
+        [URL, "--cookies", "cookies.txt"],
         ["--quality", "720p", URL, "--format", "mkv", "--no-subtitles"],
         ["--subtitles", "--no-subtitles", "--json", "--quality", "audio", "--quality", "best", URL],
     ],

@@ -12,15 +12,16 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vasset.config import Settings
 from vasset.domain.download import Phase
 from vasset.domain.errors import InvalidInput, StorageFailed
-from vasset.domain.media import Container, is_quality
+from vasset.domain.media import Container, Cookie, is_quality
 from vasset.domain.ports import TransferSnapshot
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 REFRESH_SECONDS = 0.1
+MOST_COOKIES = 2 * 2**20  # characters: a browser's whole jar is a tenth of it
 
 
 class Display(Protocol):
@@ -49,9 +51,19 @@ class Silent:
 
 
 def get(
-    settings: Settings, url: str, output: Path, quality: str, container: str, as_json: bool, with_subtitles: bool = True
+    settings: Settings,
+    url: str,
+    output: Path,
+    quality: str,
+    container: str,
+    as_json: bool,
+    with_subtitles: bool = True,
+    cookies: str | None = None,
 ) -> int:
-    """Download one video into ``output``. Answers the exit code; raises ``VAssetError`` in words."""
+    """Download one video into ``output``. Answers the exit code; raises ``VAssetError`` in words.
+
+    ``cookies`` is a file of them, for every page and what it leads to.
+    """
     import uvloop
 
     with _unavailable(
@@ -69,8 +81,31 @@ def get(
         raise InvalidInput(f"{quality[:64]!r} is not a quality; use best, 2160p … 360p, audio or a format id")
     if container not in set(Container):
         raise InvalidInput(f"{container[:64]!r} is not a format; use one of {', '.join(Container)}")
+    own = _cookies(cookies) if cookies is not None else ()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_interruptible(settings, url, output, quality, Container(container), as_json, with_subtitles))
+        return runner.run(
+            _interruptible(settings, url, output, quality, Container(container), as_json, with_subtitles, own)
+        )
+
+
+@cache  # of several addresses the second would find a pipe empty
+def _cookies(path: str) -> tuple[Cookie, ...]:
+    from vasset.adapters.fetch.cookies import read_fields
+
+    try:
+        found = tuple(Cookie(**fields) for fields in read_fields(path))
+    except OSError as error:
+        raise InvalidInput(f"cannot read the cookies in {path} ({error.strerror})") from error
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+    if (
+        sum(len(cookie.name) + len(cookie.value) + len(cookie.domain) + len(cookie.path) for cookie in found)
+        > MOST_COOKIES
+    ):
+        raise InvalidInput(
+            f"{path} holds more than {MOST_COOKIES >> 20} MiB of cookies; export those of the site alone"
+        )
+    return found
 
 
 async def _interruptible(
@@ -81,11 +116,14 @@ async def _interruptible(
     container: Container,
     as_json: bool,
     with_subtitles: bool,
+    cookies: Sequence[Cookie],
 ) -> int:
     loop = asyncio.get_running_loop()
     with _display(as_json) as display:
         running = _Running()
-        work = asyncio.ensure_future(_get(settings, url, output, quality, container, display, running, with_subtitles))
+        work = asyncio.ensure_future(
+            _get(settings, url, output, quality, container, display, running, with_subtitles, cookies)
+        )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, running.stop, work)
         await asyncio.wait({work})
@@ -134,6 +172,7 @@ async def _get(
     display: Display,
     running: _Running,
     with_subtitles: bool,
+    cookies: Sequence[Cookie],
 ) -> dict[str, Any]:
     from vasset.bootstrap.media_tools import open_media_tools
     from vasset.domain.ports import ExtractionRequest
@@ -155,6 +194,7 @@ async def _get(
             workspace=workspace,
             timeout_seconds=settings.extraction_timeout_seconds,
             with_subtitles=with_subtitles,
+            cookies=cookies,
         )
         acquisition = Acquisition(
             extractor=tools.extractor,

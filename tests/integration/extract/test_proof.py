@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.media import Media
+from vasset.adapters.extract.child.attempts import make
+from vasset.adapters.extract.child.containers import Selection
+from vasset.adapters.extract.child.pieces import Piece
+from vasset.adapters.extract.child.recipe import Extras, Recipe
 from vasset.adapters.extract.complaints import complain_of_disk
 from vasset.adapters.extract.programs import install_programs
 from vasset.adapters.extract.proof import NotProved, Track, compare, prove
@@ -131,3 +135,34 @@ def test_two_streams_that_are_none_are_not_merged(tmp_path: Path, pair: tuple[Pa
     with pytest.raises(CannotMerge):
         merge(*pair, tmp_path / "out.mp4", check=lambda path: None)
     assert all(path.exists() for path in pair)
+
+
+def counting(folder: Path, ffmpeg: Path, afterwards: str = ":") -> Path:
+    """``ffmpeg`` that notes each of its starts in ``folder/starts``; ``afterwards`` runs when it has ended well."""
+    program = folder / "counting"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {folder / "starts"}\n{ffmpeg} "$@" && {afterwards}\n')
+    program.chmod(0o700)
+    return program
+
+
+def recipe_for(pair: tuple[Path, Path]) -> Recipe:
+    picture, sound = Piece(0, 0, "video", "h264"), Piece(1, 0, "audio", "aac")
+    return Recipe("mp4", pair, Selection((picture,), (sound,), (), (), ()), Extras())
+
+
+def test_the_sources_are_read_while_the_file_is_made(tmp_path: Path, ffmpeg: Path, pair: tuple[Path, Path]) -> None:
+    made = make(counting(tmp_path, ffmpeg), recipe_for(pair), tmp_path)
+    making, proving = (tmp_path / "starts").read_text().splitlines()
+    assert all(str(source) in making for source in pair)
+    assert str(made.path) in proving
+    assert not any(str(source) in proving for source in pair)
+
+
+def test_a_file_that_lost_its_end_after_ffmpeg_ended_well_is_not_taken(
+    tmp_path: Path, ffmpeg: Path, pair: tuple[Path, Path]
+) -> None:
+    """Of every form that is tried: what was read of the sources is what each is compared with."""
+    cut = f'for made in {tmp_path}/made.*; do truncate -s -30000 "$made"; done'
+    with pytest.raises(NotProved):
+        make(counting(tmp_path, ffmpeg, cut), recipe_for(pair), tmp_path)
+    assert list(tmp_path.glob("made.*")) == []

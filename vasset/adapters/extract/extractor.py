@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,13 @@ def _progress_to(told: Callable[[TransferSnapshot], None]) -> Callable[[Mapping[
 
 
 def _shared(request: ExtractionRequest) -> dict[str, Any]:
-    return {"url": request.url, "task_id": request.task_id, "workspace": str(Path(request.workspace).resolve())}
+    """The user's cookies go this way only: through the child's socket, never into an argument, the environment or a file."""
+    return {
+        "url": request.url,
+        "task_id": request.task_id,
+        "workspace": str(Path(request.workspace).resolve()),
+        "cookies": [asdict(cookie) for cookie in request.cookies],
+    }
 
 
 def _refuse_disguised(path: Path) -> None:

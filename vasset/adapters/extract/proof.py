@@ -1,8 +1,8 @@
 """Whether a file that ffmpeg wrote is whole: it opens, has the streams of its sources, and each plays as long as its source.
 
 ffmpeg answers 0 on a full disk when it copies: the trailer that could not be written is a line on standard error. So its word
-counts for nothing here; the made file and its sources are read packet by packet, all in one run (``-f framecrc``), which needs
-neither ffprobe nor a decoder. Standard library only: the extraction children and ``vasset fetch`` both use it.
+counts for nothing here; the made file and its sources are read packet by packet (``-f framecrc``), which needs neither ffprobe nor a
+decoder: all in one run, or the sources already in the run that makes the file of them. Standard library only: the extraction children and ``vasset fetch`` both use it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ ENCODER_SECONDS = 0.25  # what an audio encoder adds before and after
 RECORDING_SECONDS = 5.0  # what was on air has gaps, and a copy may close one of them
 CLOCK_SECONDS = 1.0  # packets that play this much longer than their clock says: the clock begins anew in between
 PROVING_SECONDS = 3_600
-MAPPED = re.compile(r"\s*Stream #(\d+):(\d+) -> #0:(\d+) ")
+MAPPED = re.compile(r"\s*Stream #(\d+):\d+ -> #0:(\d+) ")
 LINES_KEPT = 1_000
 LINE_LENGTH = 500
 # Pictures that are not covers, and sounds; each only where there is one.
 MAPS = ("V", "a")
+# The end of a command whose last output is every packet of the streams mapped before it.
+PACKETS = ("-c", "copy", "-f", "framecrc", "-")
 
 
 class NotProved(Exception):
@@ -37,10 +39,7 @@ class NotProved(Exception):
 
 @dataclass(slots=True)
 class Track:
-    """One stream as its packets tell. ``played`` is the sum of their durations, ``length`` what the clock says.
-
-    ``index`` is its number in its file.
-    """
+    """One stream as its packets tell. ``played`` is the sum of their durations, ``length`` what the clock says."""
 
     kind: str = "data"
     codec: str = "unknown"
@@ -48,7 +47,6 @@ class Track:
     start: float = 0.0
     end: float = 0.0
     played: float = 0.0
-    index: int = 0
     time_base: Fraction = field(default=Fraction(1, 1000), repr=False)
 
     @property
@@ -79,7 +77,17 @@ def measure(ffmpeg: Path, files: Sequence[Path], *, folder: Path) -> list[list[T
     for number in range(len(files)):
         for kind in MAPS:
             command += ["-map", f"{number}:{kind}?"]
-    command += ["-c", "copy", "-f", "framecrc", "-"]
+    tracks, said, code = run([*command, *PACKETS], folder=folder, seconds=PROVING_SECONDS)
+    if code != 0:
+        raise NotProved(f"it cannot be read ({last_words(said) or f'ffmpeg ended with {code}'})")
+    return _by_file(tracks, said, len(files))
+
+
+def run(command: Sequence[str], *, folder: Path, seconds: float) -> tuple[dict[int, Track], str, int]:
+    """What ``command`` writes by :data:`PACKETS`, by the number of the stream in that output; its words; its exit code.
+
+    ``seconds`` bounds how long it may take to end after its last packet.
+    """
     process = subprocess.Popen(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         encoding="utf-8", errors="replace",
@@ -88,10 +96,8 @@ def measure(ffmpeg: Path, files: Sequence[Path], *, folder: Path) -> list[list[T
         assert process.stdout is not None
         assert process.stderr is not None
         tracks, said = _read(process.stdout, process.stderr)
-        code = process.wait(PROVING_SECONDS)
-    if code != 0:
-        raise NotProved(f"it cannot be read ({last_words(said) or f'ffmpeg ended with {code}'})")
-    return _by_file(tracks, said, len(files))
+        code = process.wait(seconds)
+    return tracks, said, code
 
 
 def prove(
@@ -105,24 +111,18 @@ def prove(
     seconds_tolerance: float = 1.0,
     is_converted: bool = False,
     is_recording: bool = False,
-    chosen: Iterable[tuple[int, int]] | None = None,
+    measured: Sequence[Track] | None = None,
 ) -> list[Track]:
     """The tracks of ``made``. Raises :class:`NotProved`.
 
     Of every kind in ``kinds`` that the sources have, ``made`` has a track, and each of its tracks ends where the track it was
     made of ends. ``seconds`` is what a playlist says besides; ``is_converted`` allows for an encoder's padding, ``is_recording`` for
-    the gaps and clocks of what was on air. ``chosen`` names the tracks that were taken, by file and number; all, if it is None.
+    the gaps and clocks of what was on air. ``measured`` are the sources' tracks where they are known, and ``sources`` is not read then.
     """
     if not made.is_file() or made.stat().st_size == 0:
         raise NotProved("there is no file")
-    result, *originals = measure(ffmpeg, [made, *sources], folder=folder)
-    taken = None if chosen is None else set(chosen)
-    wanted = [
-        track
-        for number, tracks in enumerate(originals)
-        for track in tracks
-        if taken is None or (number, track.index) in taken
-    ]
+    result, *originals = measure(ffmpeg, [made, *(sources if measured is None else ())], folder=folder)
+    wanted = [track for tracks in originals for track in tracks] if measured is None else measured
     compare(result, wanted, kinds=kinds, is_converted=is_converted, is_recording=is_recording)
     if seconds is not None:
         lasts = max((track.length for track in result), default=0.0)
@@ -217,7 +217,6 @@ def _head(tracks: dict[int, Track], line: str) -> None:
 def _by_file(tracks: dict[int, Track], said: str, count: int) -> list[list[Track]]:
     files: list[list[Track]] = [[] for _ in range(count)]
     for line in said.splitlines():
-        if (found := MAPPED.match(line)) and (track := tracks.get(int(found[3]))) is not None:
-            track.index = int(found[2])
+        if (found := MAPPED.match(line)) and (track := tracks.get(int(found[2]))) is not None:
             files[int(found[1])].append(track)
     return files

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from vasset import _engine
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 HTTP_ONLY = "#HttpOnly_"
 FIELDS = 7
 # Seconds reach this in the year 5138; milliseconds did in 1973.
@@ -20,6 +24,11 @@ class UnreadableCookies(ValueError):
 
 def read_file(path: str) -> list[_engine.Cookie]:
     """Raises ``OSError`` and :class:`UnreadableCookies`."""
+    return [_engine.Cookie(**fields) for fields in read_fields(path)]
+
+
+def read_fields(path: str) -> list[dict[str, Any]]:
+    """The arguments of each cookie, every one of which the engine takes. Raises ``OSError`` and :class:`UnreadableCookies`."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:  # noqa: PTH123  # pathlib takes longer to import than the file to read
         lines = [line.rstrip("\r\n") for line in file]
     found, strange = [], 0
@@ -46,7 +55,7 @@ def of_address(pairs: str, url: str, allowed: list[str]) -> list[_engine.Cookie]
     return [_engine.Cookie(name.strip(), value.strip(), host) for name, _, value in named]
 
 
-def _of_line(line: str) -> _engine.Cookie | None:
+def _of_line(line: str) -> dict[str, Any] | None:
     fields = line.split("\t")
     if len(fields) < FIELDS - 1:
         fields = line.split(None, FIELDS - 1)
@@ -59,17 +68,19 @@ def _of_line(line: str) -> _engine.Cookie | None:
     )
     bare = domain.lstrip(".")
     includes_subdomains = domain.startswith(".") or below.upper() == "TRUE"
+    cookie: dict[str, Any] = {
+        "name": name,
+        "value": value,
+        "domain": f".{bare}" if includes_subdomains else bare,
+        "path": path or "/",
+        "secure": secure.upper() == "TRUE",
+        "expires": _seconds(expires),
+    }
     try:
-        return _engine.Cookie(
-            name,
-            value,
-            f".{bare}" if includes_subdomains else bare,
-            path=path or "/",
-            secure=secure.upper() == "TRUE",
-            expires=_seconds(expires),
-        )
+        _engine.Cookie(**cookie)
     except _engine.InvalidRequest:
         return None
+    return cookie
 
 
 def _seconds(text: str) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vasset.domain.download import Phase
-from vasset.domain.media import Container, Extraction, MediaInfo, ProcessedMedia, Stream
+from vasset.domain.media import Container, Cookie, Extraction, MediaInfo, ProcessedMedia, Stream
 from vasset.domain.user import Identity
 
 
@@ -23,6 +23,7 @@ class ExtractionRequest:
     """``workspace`` is where phase two will find the streams; ``proxy`` the third-party exit leased for the whole task.
 
     ``again`` are the streams of an extraction before, whose addresses ran out: the same ones are wanted, not the best of today.
+    ``cookies`` are the user's own, for the page and whatever it leads to.
     """
 
     url: str
@@ -34,6 +35,7 @@ class ExtractionRequest:
     timeout_seconds: float = 60.0
     with_subtitles: bool = True
     again: Sequence[Stream] = ()
+    cookies: Sequence[Cookie] = ()
 
 
 class Extractor(Protocol):

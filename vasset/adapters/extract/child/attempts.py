@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from vasset.adapters.extract.child.containers import Selection
 from vasset.adapters.extract.child.recipe import Extras, Recipe
 from vasset.adapters.extract.complaints import complain_of_disk, last_words
-from vasset.adapters.extract.proof import NotProved, prove
+from vasset.adapters.extract.proof import PACKETS, NotProved, Track, prove, run
 
 MAKING_SECONDS = 6 * 3_600  # the job has a bound of its own; this one is for a program that hangs without it
 
@@ -35,7 +34,7 @@ def make(ffmpeg: Path, first: Recipe, folder: Path, *, is_recording: bool = Fals
     for recipe, remarks in simpler(first):
         made = folder / f"made.{recipe.ext}"
         try:
-            _run(ffmpeg, recipe, made, folder)
+            sources = _run(ffmpeg, recipe, made, folder)
             prove(
                 ffmpeg,
                 made,
@@ -43,7 +42,7 @@ def make(ffmpeg: Path, first: Recipe, folder: Path, *, is_recording: bool = Fals
                 folder=folder,
                 is_converted=recipe.is_converted,
                 is_recording=is_recording,
-                chosen=[(piece.file, piece.index) for piece in (*recipe.selection.pictures, *recipe.selection.sounds)],
+                measured=sources,
             )
         except (NotMade, NotProved) as error:
             made.unlink(missing_ok=True)
@@ -75,18 +74,16 @@ def simpler(recipe: Recipe) -> Iterator[tuple[Recipe, tuple[str, ...]]]:
         yield bare, (*remarks, f"{recipe.ext} could not be made of what the site sent: the file is mkv")
 
 
-def _run(ffmpeg: Path, recipe: Recipe, made: Path, folder: Path) -> None:
+def _run(ffmpeg: Path, recipe: Recipe, made: Path, folder: Path) -> list[Track]:
+    """The chosen streams of the sources as they were read while the file was made: ffmpeg takes longer to start than to read them."""
     made.unlink(missing_ok=True)
-    done = subprocess.run(
-        [str(ffmpeg), *recipe.arguments(made)],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=MAKING_SECONDS,
-        check=False,
-    )
-    said = done.stderr.decode("utf-8", "replace")
+    chosen = (*recipe.selection.pictures, *recipe.selection.sounds)
+    maps = [word for piece in chosen for word in ("-map", piece.address)]
+    command = [str(ffmpeg), *recipe.arguments(made), *maps, *PACKETS]
+    tracks, said, code = run(command, folder=folder, seconds=MAKING_SECONDS)
     complain_of_disk(said)
-    if done.returncode != 0:
-        raise NotMade(last_words(said) or f"ffmpeg ended with {done.returncode}")
+    if code != 0:
+        raise NotMade(last_words(said) or f"ffmpeg ended with {code}")
+    if len(tracks) != len(chosen):
+        raise NotMade("ffmpeg did not say what it read")
+    return [tracks[number] for number in range(len(chosen))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from http.cookiejar import Cookie
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -81,6 +82,32 @@ class GuardedDownloader(YoutubeDL):  # type: ignore[misc]
             result: tuple[bool, bool] = super().dl(name, info, subtitle, test)
             return result
         raise UnavailableVideoError(NotFetched(f"{os.path.basename(name)} is the engine's to fetch"))  # noqa: PTH119
+
+    def take_cookies(self, job: dict[str, Any]) -> None:
+        """The user's own, for as long as the job lasts."""
+        for each in job.get("cookies") or ():
+            domain = str(each["domain"])
+            below = domain.startswith(".")
+            # ``http.cookiejar`` writes a host without a dot as ``host.local``.
+            domain = domain if "." in domain else f"{domain}.local"
+            self.cookiejar.set_cookie(
+                Cookie(
+                    0, each["name"], each["value"], None, False, domain, below, below, each["path"], True, each["secure"],
+                    each["expires"], each["expires"] is None, None, None, {},
+                )
+            )  # fmt: skip
+
+    def leave_cookies(self, job: dict[str, Any], forms: list[dict[str, Any]]) -> None:
+        """Take the user's own out of what is written down about ``forms``: a job gets them anew, the disk never."""
+        names = {each["name"] for each in job.get("cookies") or ()}
+        if not names:
+            return
+        for cookie in list(self.cookiejar):
+            if cookie.name in names:
+                self.cookiejar.clear(cookie.domain, cookie.path, cookie.name)
+        for form in forms:
+            form.pop("cookies", None)
+            self._calc_headers(form)
 
     def carry_cookies(self, form: dict[str, Any]) -> None:
         """Send what the extraction was given by the site: that was another process."""

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vasset.adapters.extract.child.again import find_again
 from vasset.adapters.extract.child.containers import MUXERS
@@ -74,6 +75,7 @@ def _extract(job: dict[str, Any], settings: dict[str, Any], opened: type[Guarded
         options |= checked({"merge_output_format": choice.target})
     with opened(options) as downloader:
         downloader.tolerates_entries = item is None
+        downloader.take_cookies(job)
         info = _one_video(downloader, read_page(downloader, url))
         info |= sent_title(downloader, info)
         if info.get("has_drm"):
@@ -142,15 +144,17 @@ def _extraction(
     choice = _as_sound(choice, formats)
     for form in formats:
         downloader.carry_cookies(form)
-    cookies, is_direct = cookies_in(downloader.cookiejar), info.get("extractor_key") == "Generic"
+    hosts = [urlsplit(str(form["url"])).hostname or "" for form in formats]
+    cookies, is_direct = cookies_in(downloader.cookiejar, hosts), info.get("extractor_key") == "Generic"
     streams = [stream(form, merged=merged, cookies=cookies, duration=duration, is_direct=is_direct) for form in formats]
     if broadcast:
-        streams = [each | {"kind": "native", "size_bytes": None, "fragments": []} for each in streams]
+        streams = [each | {"kind": "native", "size_bytes": None, "fragments": [], "cookies": []} for each in streams]
     with_subtitles = choice.target in VIDEO_TARGETS and not choice.audio_only and not broadcast and job["subtitles"]
     subtitles = choose_subtitles(info) if with_subtitles else {}
     finished = _finished_ext(streams, formats, info, choice) if not subtitles else None
     if finished in MUXERS and choice.target != "original" and has_ffmpeg(settings) and are_worth_writing(info):
         finished = None  # it is copied once more, with what the page knows in it
+    downloader.leave_cookies(job, formats)
     kept = _kept(downloader.sanitize_info(info), formats, subtitles)
     _write(Path(job["workspace"]) / INFO_FILE, kept)
     answer = {
@@ -193,6 +197,7 @@ def _finished_ext(
 
 def _kept(info: dict[str, Any], formats: list[dict[str, Any]], subtitles: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in info.items() if name not in DROPPED and not name.startswith("__")}
+    kept.pop("cookies", None)  # they are the formats'
     for form in formats:
         form["protocol"] = "m3u8_native" if form.get("protocol") == "m3u8" else form.get("protocol")
     if len(formats) > 1:

@@ -47,6 +47,7 @@ def download(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[
     try:
         with GuardedDownloader(options) as downloader:
             downloader.fetches = True
+            downloader.take_cookies(job)
             for name, form in wanted.items():
                 refuse_live(downloader, form)
                 downloader.carry_cookies(form)

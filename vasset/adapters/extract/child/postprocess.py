@@ -156,6 +156,7 @@ class _Run:
         size: tuple[int, int] | None = None
         subtitles: tuple[Subtitle, ...] = ()
         with GuardedDownloader(options) as downloader:
+            downloader.take_cookies(self._job)
             if ext in VIDEO_TARGETS and not self._is_sound:
                 subtitles = fetch_subtitles(downloader, self._info, self._bench, self._remarks)
             for picture in (

@@ -48,6 +48,7 @@ def record(job: dict[str, Any], settings: dict[str, Any], emit: Emit) -> dict[st
     info = json.loads((workspace / INFO_FILE).read_text(encoding="ascii"))
     wanted = formats_by_name(info, job["streams"])
     with GuardedDownloader(base_options(job, settings)) as downloader:
+        downloader.take_cookies(job)
         session = Session(downloader, workspace, emit, seconds=float(job["seconds"]), max_bytes=int(job["max_bytes"]))
         with ThreadPoolExecutor(len(wanted)) as threads:
             try:

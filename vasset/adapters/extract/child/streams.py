@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urljoin
 
@@ -68,10 +68,10 @@ def file_name(form: dict[str, Any], *, merged: bool) -> str:
     return f"{BASE_NAME}.f{form['format_id']}.{form['ext']}" if merged else f"{BASE_NAME}.{form['ext']}"
 
 
-def cookies_in(jar: Iterable[Any]) -> list[dict[str, Any]]:
+def cookies_in(jar: Iterable[Any], hosts: Collection[str] = ()) -> list[dict[str, Any]]:
     """The whole jar, as JSON objects with the fields of ``Cookie``: which host a segment will be on, only its playlist knows.
 
-    The engine sends each where it belongs, as yt-dlp's own downloaders do.
+    The engine sends each where it belongs, as yt-dlp's own downloaders do. Of more than it takes those of ``hosts`` come first.
     """
     found = []
     for cookie in jar:
@@ -87,6 +87,10 @@ def cookies_in(jar: Iterable[Any]) -> list[dict[str, Any]]:
                 "secure": bool(cookie.secure),
                 "expires": cookie.expires,
             }
+        )
+    if len(found) > MOST_COOKIES:  # a browser's whole jar
+        found.sort(
+            key=lambda cookie: not any(f".{host}".endswith(f".{cookie['domain'].lstrip('.')}") for host in hosts)
         )
     return found[:MOST_COOKIES]
 
