@@ -126,7 +126,7 @@ fn total(content: &Content) -> Option<u64> {
 }
 
 /// Without its parameters, in lower case.
-fn media_type(response: &Response) -> Option<String> {
+pub(crate) fn media_type(response: &Response) -> Option<String> {
     essence(response.headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?)
 }
 
@@ -139,7 +139,7 @@ fn is_page(media_type: &str) -> bool {
     matches!(media_type, "text/html" | "application/xhtml+xml")
 }
 
-fn is_text(media_type: &str) -> bool {
+pub(crate) fn is_text(media_type: &str) -> bool {
     media_type.starts_with("text/")
         || ["json", "xml", "javascript"].iter().any(|word| media_type.ends_with(word))
         || media_type == "application/x-www-form-urlencoded"

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-pub use self::overlap::OVERLAP_BYTES;
+pub use self::overlap::overlap_of_resume;
 use self::overlap::{compare, overlap_bytes};
 use crate::error::{Error, Result, shown};
 use crate::net::Body;
@@ -95,9 +95,10 @@ async fn fetch(
     loop {
         let Some(current) = piece.as_ref() else { return Ok(false) };
         let first = current.position;
-        let overlap = overlap_bytes(transfer, first);
         worker.enter(Phase::Requesting);
         let is_given = given.is_some();
+        let overlap =
+            if is_given { overlap_of_resume(first, transfer.max_range_bytes) } else { overlap_bytes(transfer, first) };
         let answer = match given.take() {
             Some(answer) => answer,
             None => ask(transfer, first - overlap, last_byte(transfer, span, current)).await?,

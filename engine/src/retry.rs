@@ -39,6 +39,8 @@ pub fn retries_worth(error: &Error, retries: u32, has_bytes: bool) -> u32 {
 pub fn retries_worth_of_fragment(error: &Error, retries: u32, has_bytes: bool) -> u32 {
     match error {
         Error::HttpStatus { status: 400..=499, .. } | Error::UrlExpired { .. } if !error.retryable() => retries.min(1),
+        // Some hosts say "too many requests" in words and under the status 200.
+        Error::Page { .. } => retries.min(2 * FEW),
         _ => retries_worth(error, retries, has_bytes),
     }
 }

@@ -130,7 +130,7 @@ fn items_4_6_8_and_9_what_is_no_fragment_is_never_joined() {
         ("101 Switching\r\n\r\n", "origin_lied"),
         ("204 No\r\n\r\n", "http_status"),
         ("304 Not Modified\r\n\r\n", "http_status"),
-        ("200 OK\r\nContent-Length: 40\r\n\r\n\n\n<html><body>Please sign in</body></html>", "origin_lied"),
+        ("200 OK\r\nContent-Length: 40\r\n\r\n\n\n<html><body>Please sign in</body></html>", "page"),
     ] {
         let origin = origin(move |_, wire, _| {
             wire.send(format!("HTTP/1.1 {answer}"));

@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use support::download::{Lab, within};
 use support::origin::Origin;
-use support::playlist::{Site, encrypted, playlist};
+use support::playlist::{Site, encrypted, fragment, joined, playlist};
 use vasset_engine::download::Outcome;
 use vasset_engine::error::Error;
 use vasset_engine::request::Source;
@@ -124,7 +125,7 @@ fn wrong_keys_and_cut_ciphertext_are_noticed() {
 /// What fragment 1 of three answers, and the code it must end with.
 const LYING_HEADS: [(&str, &[&str]); 6] = [
     ("200 OK\r\nContent-Length: 9\r\n\r\nshort", &["truncated", "timeout"]),
-    ("200 OK\r\nContent-Length: 27\r\n\r\n<!DOCTYPE html><p>sign in!", &["origin_lied", "truncated"]),
+    ("200 OK\r\nContent-Length: 27\r\n\r\n<!DOCTYPE html><p>sign in!", &["page", "truncated"]),
     ("200 OK\r\nContent-Encoding: gzip, br\r\nContent-Length: 4\r\n\r\nabcd", &["origin_lied"]),
     ("206 Partial\r\nContent-Range: bytes 0-3/5\r\nContent-Length: 4\r\n\r\nabcd", &["origin_lied"]),
     ("204 No Content\r\n\r\n", &["http_status"]),
@@ -161,4 +162,46 @@ fn ranges_of_two_versions_of_one_resource_are_never_mixed() {
     });
     let lab = Lab::new();
     lab.assert_refused(join(&lab, origin.url("/i.m3u8")), &["origin_changed"]);
+}
+
+#[test]
+fn words_in_the_place_of_a_fragment_are_never_joined() {
+    for words in [
+        "{\"code\":403,\"message\":\"too many requests\"}",
+        "<!-- cached --><div>Please sign in</div>",
+        "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>",
+        "Link expired. Please reload the page.",
+    ] {
+        let origin = Site::new().with("/i.m3u8", playlist(3)).with_fragments(3, 1_000).with("/1.ts", words).start();
+        let lab = Lab::new();
+        lab.assert_refused(within(Duration::from_secs(20), || join(&lab, origin.url("/i.m3u8"))), &["page"]);
+    }
+}
+
+#[test]
+fn a_page_that_drips_is_still_a_page() {
+    let origin = Origin::start(|request, wire| match request.target.as_str() {
+        "/i.m3u8" => wire.serve(request, playlist(1).as_bytes(), None),
+        _ => {
+            let page = b"<html><body>no</body></html>";
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len()).as_bytes());
+            page.iter().for_each(|byte| wire.send(&[*byte]));
+        }
+    });
+    let lab = Lab::new();
+    lab.assert_refused(within(Duration::from_secs(20), || join(&lab, origin.url("/i.m3u8"))), &["page"]);
+}
+
+#[test]
+fn a_host_that_is_busy_in_words_is_asked_again() {
+    let refusals = AtomicUsize::new(1);
+    let origin = Origin::start(move |request, wire| match request.target.as_str() {
+        "/i.m3u8" => wire.serve(request, playlist(3).as_bytes(), None),
+        "/1.ts" if refusals.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() => {
+            wire.serve(request, b"{\"code\":429}", None);
+        }
+        path => wire.serve(request, &fragment(path[1..2].parse().unwrap(), 1_000), None),
+    });
+    let lab = Lab::new();
+    lab.assert_holds(join(&lab, origin.url("/i.m3u8")), &joined(3, 1_000));
 }

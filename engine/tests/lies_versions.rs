@@ -217,3 +217,30 @@ fn a_promised_digest_or_size_that_is_not_met_publishes_nothing() {
     request.expected_size = Some(LENGTH as u64 + 1);
     lab.assert_refused(lab.run(request), &["origin_changed", "origin_lied", "digest_mismatch", "truncated"]);
 }
+
+#[test]
+fn another_file_with_the_same_validators_is_never_spliced_in() {
+    // nginx makes a tag of date and length: the volumes of an archive that were uploaded together share one.
+    let is_second = std::sync::Arc::new(AtomicUsize::new(0));
+    let origin = Origin::start({
+        let is_second = is_second.clone();
+        move |request, wire| {
+            let volume = if request.target == "/part2.rar" { 2 } else { 1 };
+            wire.send(honest_head(request, LENGTH, Some("\"6553f100-500309\"")));
+            let span = request.span(LENGTH);
+            let may_end = is_second.load(Ordering::SeqCst) == 1;
+            let sent = span.start..if may_end { span.end } else { span.end.min(3 * MIB) };
+            wire.send(&version(volume)[sent.start.min(sent.end)..sent.end]);
+            if sent.end < span.end {
+                wire.close();
+            }
+        }
+    });
+    let lab = Lab::new();
+    let mut request = lab.request(&origin.url("/part1.rar"));
+    request.retries = 0;
+    assert!(lab.run(request).is_err());
+    is_second.store(1, Ordering::SeqCst);
+    let outcome = lab.fetch(&origin.url("/part2.rar"));
+    lab.assert_holds(outcome, &version(2));
+}

@@ -7,7 +7,7 @@ use crate::crew::Setback;
 use crate::error::{Error, Result};
 use crate::journal::journal_path;
 use crate::net::FetchSpec;
-use crate::part::OVERLAP_BYTES;
+use crate::part::overlap_of_resume;
 use crate::probe::{Answer, Content, judge};
 use crate::retry::{backoff, jitter, next_try, retries_worth};
 
@@ -70,8 +70,7 @@ impl Job<'_> {
         spec.range = match &self.kept {
             _ if self.is_whole_only => None,
             Some(kept) => kept.first_missing().map(|missing| {
-                let overlap =
-                    if kept.version().is_strong() { 0 } else { missing.start.min(OVERLAP_BYTES).min(limit / 2) };
+                let overlap = overlap_of_resume(missing.start, limit);
                 let first = missing.start - overlap;
                 (first, Some(first + (missing.end - first).min(limit) - 1))
             }),

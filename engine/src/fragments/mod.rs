@@ -24,6 +24,7 @@ mod terms;
 mod text;
 mod trail;
 mod window;
+mod words;
 mod worker;
 mod writer;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::words::Words;
 use crate::download::Context;
 use crate::error::{Error, Result};
 use crate::net::coding::unzipped;
@@ -127,6 +128,14 @@ impl Terms {
         tokio::time::sleep(pause).await;
         self.context.progress.wait_for(None);
         Ok(())
+    }
+
+    /// Something else than a fragment under a status that says it is one.
+    pub(super) fn no_fragment(&self, url: &Url, words: Words) -> Error {
+        match words {
+            Words::Playlist => Error::lied(url, "a playlist came in the place of a fragment"),
+            Words::Page(found) => Error::page(url, found, self.has_bytes()),
+        }
     }
 
     /// A body that went silent.

@@ -10,6 +10,7 @@ use super::keys::KeyCache;
 use super::pins::Pins;
 use super::terms::Terms;
 use super::window::{Room, Window};
+use super::words::Beginning;
 use super::writer::Covered;
 use crate::error::{Error, Result};
 use crate::net::hot::HOT_BYTES;
@@ -105,6 +106,7 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
     let expected = expected_bytes(crew, number, request, &answer);
     let url = answer.response.final_url.clone();
     let announced = answer.response.body.owed().filter(|_| answer.response.body.has_known_length());
+    let mut beginning = Beginning::of(&answer.response);
     let mut body = answer.response.body;
     let mut received = 0_u64;
     let limiter = &crew.terms.context.limiter;
@@ -134,8 +136,8 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
             bytes = &bytes[skipped..];
             prefix -= skipped as u64;
         }
-        if received == 0 {
-            refuse_a_page(&url, bytes)?;
+        if let Some(words) = beginning.take(bytes) {
+            return Err(crew.terms.no_fragment(&url, words));
         }
         received += bytes.len() as u64;
         pieces.take(bytes, &mut intake).map_err(|fault| fault.about(&url))?;
@@ -150,6 +152,9 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
     {
         let detail = format!("{received} of {expected} bytes of a fragment came");
         return Err(Error::Truncated { place: url.host_str().unwrap_or_default().to_owned(), detail });
+    }
+    if let Some(words) = beginning.end() {
+        return Err(crew.terms.no_fragment(&url, words));
     }
     body.remark_on(&crew.terms.context.progress);
     pieces.end_piece(&mut intake).map_err(|fault| fault.about(&url))?;
@@ -218,16 +223,6 @@ fn skipped_bytes(request: &JoinedRequest, answer: &Answer, is_last: bool) -> Res
         Some(prefix) if prefix <= LONGEST_PREFIX_BYTES => Ok(prefix),
         _ => Err(Error::lied(&request.url, "it ignores ranges, and the fragment is too far inside the file")),
     }
-}
-
-/// Error pages with status 200 and playlists in the place of media would be joined without complaint.
-fn refuse_a_page(url: &url::Url, bytes: &[u8]) -> Result<()> {
-    let start = bytes.trim_ascii_start();
-    let begins = |text: &[u8]| start.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
-    if begins(b"<!doctype html") || begins(b"<html") || begins(b"#EXTM3U") {
-        return Err(Error::lied(url, "a page or playlist came in the place of a fragment"));
-    }
-    Ok(())
 }
 
 /// What is wrong with a fragment's bytes.
