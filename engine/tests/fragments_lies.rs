@@ -185,7 +185,7 @@ fn a_page_that_drips_is_still_a_page() {
         _ => {
             let page = b"<html><body>no</body></html>";
             wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len()).as_bytes());
-            page.iter().for_each(|byte| wire.send(&[*byte]));
+            page.iter().for_each(|byte| wire.send([*byte]));
         }
     });
     let lab = Lab::new();
