@@ -424,3 +424,24 @@ fn a_representation_is_known_by_the_name_an_extractor_gives_it() {
         lab.assert_refused(outcome, &["invalid_request"]);
     }
 }
+
+#[test]
+fn an_empty_fragment_in_the_middle_is_asked_for_again_and_then_a_hole_that_is_counted() {
+    for empty_answers in [1, usize::MAX] {
+        let left = AtomicUsize::new(empty_answers);
+        let origin = Origin::start(move |request, wire| match request.target.as_str() {
+            "/p" => wire.serve(request, playlist(3).as_bytes(), None),
+            "/1.ts" if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() => {
+                wire.serve(request, b"", None);
+            }
+            path => wire.serve(request, &fragment(path[1..2].parse().unwrap(), 1_000), None),
+        });
+        let lab = Lab::new();
+        let outcome = join(&lab, origin.url("/p"));
+        let missing = outcome.as_ref().map_or(0, |outcome| outcome.missing_fragments);
+        let whole =
+            if empty_answers == 1 { joined(3, 1_000) } else { [fragment(0, 1_000), fragment(2, 1_000)].concat() };
+        assert_eq!(missing, u32::from(empty_answers != 1));
+        lab.assert_holds(outcome, &whole);
+    }
+}
