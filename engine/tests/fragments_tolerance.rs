@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use support::download::Lab;
 use support::file;
 use support::origin::Origin;
@@ -36,6 +39,12 @@ fn assert_refused(site: Site, text: &str, code: &str) {
     let origin = site.with("/p", text).start();
     let lab = Lab::new();
     lab.assert_refused(join(&lab, origin.url("/p")), &[code]);
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn indented(text: &str) -> String {
@@ -145,8 +154,12 @@ fn a_header_that_no_segment_follows_is_not_fetched_and_alone_it_is_no_film() {
 #[test]
 fn a_playlist_in_the_place_of_a_film_is_told_apart_from_media() {
     let site = Site::new().with("/live/1", playlist(1)).with("/film", fragment(0, 9)).with("/m?id=1", "<d:MPD/>");
+    // Longer than what is looked at, so that the compressed text ends in the middle of it.
+    let site = site.with("/list.m3u8.gz", gzip(playlist(50_000).as_bytes())).with("/film.gz", gzip(&fragment(0, 900)));
     let origin = site.start();
-    for (path, is_media) in [("/live/1", false), ("/m?id=1", false), ("/film", true)] {
+    for (path, is_media) in
+        [("/live/1", false), ("/m?id=1", false), ("/list.m3u8.gz", false), ("/film.gz", true), ("/film", true)]
+    {
         let lab = Lab::new();
         let mut request = lab.request(&origin.url(path));
         request.is_media = true;
@@ -422,5 +435,26 @@ fn a_representation_is_known_by_the_name_an_extractor_gives_it() {
     for name in ["other", "xvideo", ""] {
         let (outcome, lab) = run(name);
         lab.assert_refused(outcome, &["invalid_request"]);
+    }
+}
+
+#[test]
+fn an_empty_fragment_in_the_middle_is_asked_for_again_and_then_a_hole_that_is_counted() {
+    for empty_answers in [1, usize::MAX] {
+        let left = AtomicUsize::new(empty_answers);
+        let origin = Origin::start(move |request, wire| match request.target.as_str() {
+            "/p" => wire.serve(request, playlist(3).as_bytes(), None),
+            "/1.ts" if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() => {
+                wire.serve(request, b"", None);
+            }
+            path => wire.serve(request, &fragment(path[1..2].parse().unwrap(), 1_000), None),
+        });
+        let lab = Lab::new();
+        let outcome = join(&lab, origin.url("/p"));
+        let missing = outcome.as_ref().map_or(0, |outcome| outcome.missing_fragments);
+        let whole =
+            if empty_answers == 1 { joined(3, 1_000) } else { [fragment(0, 1_000), fragment(2, 1_000)].concat() };
+        assert_eq!(missing, u32::from(empty_answers != 1));
+        lab.assert_holds(outcome, &whole);
     }
 }

@@ -233,6 +233,33 @@ def test_missing_segments_are_left_out_only_when_allowed_and_are_said(
     assert said["remarks"] == ["1 of its segments are missing: the origin does not have them"]
 
 
+def test_streams_of_an_earlier_run_are_merged_only_if_they_came_from_the_same_address(
+    film: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = film
+    target = tmp_path / "film.mp4"
+    for name in ("a", "b"):
+        (folder / name).mkdir(exist_ok=True)
+        _ffmpeg(folder, "-i", f"{name}.mp4", "-c", "copy", *DASH, "-use_timeline", "0", f"{name}/p.mpd")
+    with monkeypatch.context() as without_ffmpeg:
+        without_ffmpeg.setenv("PATH", "")
+        assert _fetch(f"{address}/a/p.mpd", target) == 1
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert {"film.mp4.0.video", "film.mp4.1.audio"} <= kept
+    assert _fetch(f"{address}/b/p.mpd", target) == 0
+    assert _frames(target) == _frames(folder / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"], "nothing of the other film is left"
+
+    again = tmp_path / "again.mp4"
+    with monkeypatch.context() as without_ffmpeg:
+        without_ffmpeg.setenv("PATH", "")
+        assert _fetch(f"{address}/a/p.mpd", again) == 1
+    for segment in (folder / "a").glob("chunk-*.m4s"):
+        segment.unlink()
+    assert _fetch(f"{address}/a/p.mpd", again) == 0, "what is complete is not fetched again"
+    assert _frames(again) == _frames(folder / "a.mp4")
+
+
 def test_a_stop_promises_to_go_on_only_where_something_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "film.mp4"
     assert "begins again" in command._what_is_kept(str(target))

@@ -4,6 +4,7 @@ use url::Url;
 
 use super::{dash, hls, text};
 use crate::error::{Error, Result, shown};
+use crate::net::coding::{GZIP_MAGIC, beginning_unzipped};
 use crate::sink::PartFile;
 
 /// A manifest's root stands after a declaration, perhaps after a licence in a comment.
@@ -13,6 +14,10 @@ const BEGINNING_BYTES: u64 = 64 << 10;
 pub(crate) fn refuse_a_playlist(part: &PartFile, url: &Url) -> Result<()> {
     let mut beginning = vec![0; part.length()?.min(BEGINNING_BYTES) as usize];
     part.read_at(&mut beginning, 0)?;
+    // Some are kept compressed, as `index.m3u8.gz`; its first words come before the cut is noticed.
+    if beginning.starts_with(&GZIP_MAGIC) {
+        beginning = beginning_unzipped(&beginning, BEGINNING_BYTES);
+    }
     if is_playlist(&beginning) { Err(Error::Playlist { url: shown(url) }) } else { Ok(()) }
 }
 

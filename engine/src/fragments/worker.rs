@@ -15,6 +15,7 @@ use super::writer::Covered;
 use crate::error::{Error, Result};
 use crate::net::hot::HOT_BYTES;
 use crate::probe::{Answer, Content};
+use crate::retry::{backoff, jitter};
 
 /// What the workers of one download share.
 pub(super) struct Crew {
@@ -55,20 +56,37 @@ impl Absences {
 enum Attempt {
     Done,
     NoRoom,
+    /// A fragment of no bytes, under a status that says it is there.
+    Empty,
 }
+
+/// So often an empty fragment is asked for again: a cache that is still being filled answers so.
+const EMPTY_ANSWERS: u32 = 2;
 
 /// Works until no requests are left. `on_first_success` is called once, when the first request has come.
 pub(super) async fn work(crew: Arc<Crew>, on_first_success: impl FnOnce()) -> Result<()> {
     let mut on_first_success = Some(on_first_success);
     while let Some(number) = crew.window.take().await {
         let request = &crew.requests[number as usize];
-        let mut failures = 0;
+        let is_last = number + 1 == crew.requests.len() as u64;
+        let (mut failures, mut empty_answers) = (0, 0);
         loop {
             match fetch(&crew, number, request).await {
                 Ok(Attempt::Done) => break,
                 Ok(Attempt::NoRoom) => crew.window.until_frontier(number).await,
+                // At the end of a track packagers put such; elsewhere it is a hole, and the result says so.
+                Ok(Attempt::Empty) if is_last || empty_answers == EMPTY_ANSWERS => {
+                    let missing = if is_last { 0 } else { request.fragments };
+                    let covered = Covered { fragments: request.fragments, missing };
+                    crew.window.finish(number, Vec::new(), covered)?;
+                    break;
+                }
+                Ok(Attempt::Empty) => {
+                    empty_answers += 1;
+                    tokio::time::sleep(backoff(empty_answers, None, jitter())).await;
+                }
                 // Nothing, and no error: what some packagers answer for the end of a track, and only there.
-                Err(Error::HttpStatus { status: 204, .. }) if number + 1 == crew.requests.len() as u64 => {
+                Err(Error::HttpStatus { status: 204, .. }) if is_last => {
                     crew.window.finish(number, Vec::new(), Covered { fragments: request.fragments, missing: 0 })?;
                     break;
                 }
@@ -155,6 +173,9 @@ async fn fetch(crew: &Crew, number: u64, request: &JoinedRequest) -> Result<Atte
     }
     if let Some(words) = beginning.end() {
         return Err(crew.terms.no_fragment(&url, words));
+    }
+    if received == 0 && !request.is_header {
+        return Ok(Attempt::Empty);
     }
     body.remark_on(&crew.terms.context.progress);
     pieces.end_piece(&mut intake).map_err(|fault| fault.about(&url))?;

@@ -253,6 +253,7 @@ def _fetch_playlist(engine: _engine.Engine, options: Namespace) -> Fetched | int
     from vasset.adapters.fetch import playlist
 
     wishes = playlist.Wishes(
+        address=options.url,
         output=options.output,
         quality=options.quality,
         audio=options.audio,

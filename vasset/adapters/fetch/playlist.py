@@ -9,6 +9,7 @@ import os
 from time import monotonic
 
 from vasset import _engine
+from vasset.adapters.fetch.leftovers import forget, keep_only_those_of
 from vasset.adapters.fetch.name import TargetTaken, give_name
 from vasset.adapters.fetch.streams import NothingSuitable, choose
 
@@ -61,12 +62,13 @@ class Fetched:
 class Wishes:
     """``request(output, stream)`` makes an engine request, ``wait`` blocks until all handles have ended.
 
-    ``expected`` is the digest that the file must have, by ``hash_name``.
+    ``address`` is the playlist's, ``expected`` is the digest that the file must have, by ``hash_name``.
     """
 
     def __init__(
         self,
         *,
+        address: str,
         output: str,
         quality: str,
         audio: str | None,
@@ -75,6 +77,7 @@ class Wishes:
         request: Callable[[str, int | None], _engine.Request],
         wait: Callable[[Sequence[_engine.Handle]], Sequence[_engine.Outcome]],
     ) -> None:
+        self.address = address
         self.output = output
         self.quality = quality
         self.audio = audio
@@ -99,6 +102,21 @@ def fetch(engine: _engine.Engine, wishes: Wishes) -> Fetched:
     if os.path.exists(wishes.output):  # noqa: PTH110
         raise NotFetched("target_exists", f"{wishes.output} exists and is never replaced; choose another name")
     offered = engine.streams(wishes.request(wishes.output, None))
+    try:
+        keep_only_those_of(wishes.address, wishes.output)
+    except OSError as error:
+        words = f"{error.filename} is of another address and cannot be removed ({error.strerror})"
+        raise NotFetched("not_published", words) from error
+    try:
+        fetched = _fetch(engine, wishes, offered)
+    except BaseException:
+        forget(wishes.output, unless_kept=True)
+        raise
+    forget(wishes.output)
+    return fetched
+
+
+def _fetch(engine: _engine.Engine, wishes: Wishes, offered: Sequence[_engine.Stream]) -> Fetched:
     if not offered:
         if wishes.quality != "best" or wishes.audio is not None:
             raise NotFetched(

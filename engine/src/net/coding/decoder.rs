@@ -10,7 +10,8 @@ use super::Coding;
 use super::zstd::Zstd;
 use crate::error::{Error, shown};
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// How a gzip file begins (RFC 1952 §2.3.1).
+pub const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The first bytes decide whether a body is what its header says.
 const SNIFFED_BYTES: usize = 12;
@@ -65,6 +66,14 @@ pub fn unzipped(bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>, Fault> {
         Ok(_) if text.len() > limit => Err(Fault::Bomb(limit as u64)),
         Ok(_) => Ok(text),
     }
+}
+
+/// As much of the text of a gzip file as its beginning gives; at most `limit` bytes.
+pub fn beginning_unzipped(bytes: &[u8], limit: u64) -> Vec<u8> {
+    let mut text = Vec::new();
+    // A cut or broken file ends in an error, behind what was read before it.
+    let _ = MultiGzDecoder::new(bytes).take(limit).read_to_end(&mut text);
+    text
 }
 
 /// Takes compressed bytes and gives what they stand for.

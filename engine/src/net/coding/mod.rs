@@ -11,7 +11,7 @@ mod zstd;
 use http::header::{self, HeaderMap};
 use url::Url;
 
-pub use self::decoder::{Decoder, Fault, unzipped};
+pub use self::decoder::{Decoder, Fault, GZIP_MAGIC, beginning_unzipped, unzipped};
 
 /// Endings of names that mean a compressed file.
 const ARCHIVE_ENDINGS: [&str; 7] = [".gz", ".tgz", ".br", ".zst", ".tzst", ".svgz", ".z"];
