@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vasset.domain.download import Phase
-from vasset.domain.errors import InvalidUrl, PostprocessFailed, TransferFailed, UrlsExpired
+from vasset.domain.errors import ExtractionFailed, InvalidUrl, PostprocessFailed, TransferFailed, UrlsExpired
 from vasset.domain.media import Extraction, ProcessedMedia, Stream
 from vasset.domain.ports import (
     ExtractionRequest,
@@ -173,6 +173,10 @@ class Acquisition:
             except TransferFailed as error:
                 if error.kind != LIVE:
                     raise
+            except ExtractionFailed as error:
+                if error.kind != "other":
+                    raise
+                raise refusal from error  # yt-dlp could not either, and cannot say what it is
         return await self._fetch(replace(_all_native(extraction), is_live=True))
 
     async def _fetch(self, extraction: Extraction) -> tuple[Extraction, list[FetchedStream]]:

@@ -565,3 +565,16 @@ async def test_what_ours_cannot_read_is_left_to_yt_dlp_and_what_lies_is_not(
     await around.submit()
     await around.run(await around.claim()).run()
     assert tried == (["native"] if is_tried_otherwise else [])
+
+
+@pytest.mark.parametrize(("kind", "said"), [("other", "SAMPLE-AES is not supported"), ("drm", "protected by DRM")])
+async def test_where_yt_dlp_does_not_know_why_the_engine_does(around: Surroundings, kind: str, said: str) -> None:
+    around.extractor.streams = (Stream("h", "hls", "http://site.test/m.m3u8", "h.mp4"),)
+    around.extractor.finished_ext = None
+    around.fetcher.on_result = raising(TransferFailed(said, kind="unsupported", retryable=False))
+    around.extractor.on_native = raising(ExtractionFailed("protected by DRM" if kind == "drm" else None, kind=kind))
+    await around.submit()
+    ended = await around.run(await around.claim()).run()
+    assert ended.task is not None
+    assert ended.task.failure is not None
+    assert said in ended.task.failure.message
