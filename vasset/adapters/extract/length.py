@@ -31,10 +31,10 @@ def length_of(path: Path) -> float | None:
 
 def _mp4(file: BinaryIO, size: int) -> float | None:
     """``mvhd`` of ``moov`` (ISO/IEC 14496-12, 8.2.2): time units a second, and how many there are."""
-    for name, begin, end in _boxes(file, 0, size):
+    for name, begin, end in boxes(file, 0, size):
         if name != b"moov":
             continue
-        for inner, start, _ in _boxes(file, begin, end):
+        for inner, start, _ in boxes(file, begin, end):
             if inner == b"mvhd":
                 file.seek(start)
                 body = file.read(32)
@@ -43,7 +43,7 @@ def _mp4(file: BinaryIO, size: int) -> float | None:
     return None
 
 
-def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, first byte of the content, first byte after it."""
     for _ in range(MAX_BOXES):
         if begin + 8 > end:

@@ -16,9 +16,10 @@ from vasset.adapters.extract.child.downloader import GuardedDownloader
 from vasset.adapters.extract.child.extract import INFO_FILE, VIDEO_TARGETS
 from vasset.adapters.extract.child.failure import Failure, JobFailed
 from vasset.adapters.extract.child.formats import AUDIO_CONTAINERS
+from vasset.adapters.extract.child.headers import plain_pieces
 from vasset.adapters.extract.child.job import Emit
 from vasset.adapters.extract.child.options import base_options, checked
-from vasset.adapters.extract.child.pieces import inspect
+from vasset.adapters.extract.child.pieces import Piece, inspect
 from vasset.adapters.extract.child.recipe import HOLD_CHAPTERS, HOLD_COVER, OGG, Extras, Recipe, Subtitle
 from vasset.adapters.extract.child.sidecars import fetch_covers, fetch_subtitles
 from vasset.adapters.extract.child.streams import PLAIN, file_name
@@ -116,7 +117,7 @@ class _Run:
         self._remarks: list[str] = []
 
     def made(self) -> tuple[Path, list[str]]:
-        selection = select(inspect(self._ffmpeg, self._files, self._bench), audio_only=self._is_sound)
+        selection = select(self._pieces(), audio_only=self._is_sound)
         if not selection.pictures and not selection.sounds:
             return self._as_served("ffmpeg finds neither a picture nor a sound in it")
         if self._is_sound and not selection.sounds:
@@ -132,6 +133,10 @@ class _Run:
             return self._as_served(str(error))
         self._emit({"event": "phase", "phase": "postprocessing"})
         return self._named(made)
+
+    def _pieces(self) -> list[Piece]:
+        plain = plain_pieces(self._files) if len(self._files) > 1 and not self._is_sound else None
+        return plain or inspect(self._ffmpeg, self._files, self._bench)
 
     def _container(self, selection: Selection) -> str:
         if self._is_sound:
