@@ -137,5 +137,5 @@ async def test_quota_counts_completed_and_gives_back_failed(service: Service, or
 async def test_readiness_names_its_parts(service: Service) -> None:
     ready = await service.anonymous.call("GET", "/readyz")
     assert ready.status == 200
-    beside = {"embedded": {"downloader"}, "distributed": {"rabbitmq", "redis"}}[service.deployment]
+    beside = {"embedded": {"downloader", "downloads"}, "distributed": {"rabbitmq", "redis"}}[service.deployment]
     assert set(ready.data["parts"]) == {"database"} | beside
