@@ -35,6 +35,7 @@ pub use join::download;
 pub use offer::{OfferedStream, StreamKind, offered};
 pub(crate) use recognise::refuse_a_playlist;
 pub use refusal::PlaylistError;
+#[cfg(feature = "python")]
 pub(crate) use resolve::THE_PLAYLIST;
 pub use selection::Selection;
 pub use trail::JOURNAL_MAGIC;
