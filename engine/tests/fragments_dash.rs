@@ -143,7 +143,7 @@ fn join_audio(text: &str, language: Option<&str>) -> Result<Vec<u8>, Error> {
 
 fn join_selected(text: &str, selection: Selection) -> Result<Vec<u8>, Error> {
     let names = ["en-low", "en-high", "fr", "de", "notes", "2-en", "2-de"];
-    let site = names.iter().fold(Site::new(), |site, name| site.with(&format!("/{name}"), format!("<{name}>")));
+    let site = names.iter().fold(Site::new(), |site, name| site.with(&format!("/{name}"), format!("({name})")));
     let origin = site.with("/m.mpd", text).start();
     let lab = Lab::new();
     let mut request = lab.request(&origin.url("/m.mpd"));
@@ -163,11 +163,11 @@ fn of_several_languages_the_main_one_is_taken_and_every_other_can_be_asked_for()
         + &sound("lang=\"de\"", "", &[("de", 96_000)]);
     let text = manifest(&format!("<Period>{sets}</Period>"));
     for (language, expected) in [
-        (None, "<en-high>"),
-        (Some("en"), "<en-high>"),
-        (Some("EN-us"), "<en-high>"),
-        (Some("de"), "<de>"),
-        (Some("fr"), "<fr>"),
+        (None, "(en-high)"),
+        (Some("en"), "(en-high)"),
+        (Some("EN-us"), "(en-high)"),
+        (Some("de"), "(de)"),
+        (Some("fr"), "(fr)"),
     ] {
         assert_eq!(join_audio(&text, language).unwrap(), expected.as_bytes(), "{language:?}");
     }
@@ -177,7 +177,7 @@ fn of_several_languages_the_main_one_is_taken_and_every_other_can_be_asked_for()
         assert!(error.to_string().contains("de"), "it says what there is: {error}");
     }
     // Without a main one the author's order decides, not the number of bits.
-    assert_eq!(join_audio(&text.replace(MAIN, ""), None).unwrap(), b"<fr>");
+    assert_eq!(join_audio(&text.replace(MAIN, ""), None).unwrap(), b"(fr)");
 }
 
 #[test]
@@ -189,16 +189,16 @@ fn later_periods_go_on_in_the_same_kind_and_language_whatever_they_call_it() {
     let text = manifest(&format!(
         "<Period duration=\"PT5S\">{first}</Period><Period duration=\"PT5S\">{picture}{second}</Period>"
     ));
-    for (language, expected) in [(None, "<en-high><2-en>"), (Some("de"), "<de><2-de>")] {
+    for (language, expected) in [(None, "(en-high)(2-en)"), (Some("de"), "(de)(2-de)")] {
         assert_eq!(join_audio(&text, language).unwrap(), expected.as_bytes(), "{language:?}");
     }
     // The number of a stream is its number in the first period.
-    for (index, expected) in [(0, "<en-high><2-en>"), (1, "<de><2-de>")] {
+    for (index, expected) in [(0, "(en-high)(2-en)"), (1, "(de)(2-de)")] {
         assert_eq!(join_selected(&text, Selection::Index(index)).unwrap(), expected.as_bytes(), "{index}");
     }
     // At the end a period without sound is silent.
     let silent = text.replace(&second, "");
-    assert_eq!(join_audio(&silent, Some("de")).unwrap(), b"<de>");
+    assert_eq!(join_audio(&silent, Some("de")).unwrap(), b"(de)");
 }
 
 #[test]

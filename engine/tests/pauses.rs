@@ -12,6 +12,7 @@ use vasset_engine::handle::Handle;
 const ETAG: Option<&str> = Some("\"v1\"");
 /// Ends in the middle of a group, of which the whole file has two and a half.
 const SENT: usize = 700_001;
+const COMPARED: usize = 64 * 1024;
 const LENGTH: usize = (1 << 20) + (1 << 18);
 
 /// Sends a part of the first answer and then nothing; everything of every later one.
@@ -37,7 +38,7 @@ fn until_downloaded(handle: &Handle, bytes: u64) {
 }
 
 #[test]
-fn a_pause_in_the_middle_of_a_group_goes_on_at_the_very_next_byte() {
+fn a_pause_in_the_middle_of_a_group_keeps_what_came_and_asks_for_a_little_of_it_again() {
     let (lab, file) = (Lab::new(), bytes(5, LENGTH));
     let origin = breathless(file.clone());
     let mut request = lab.request(&origin.url("/f"));
@@ -50,7 +51,8 @@ fn a_pause_in_the_middle_of_a_group_goes_on_at_the_very_next_byte() {
     let outcome = handle.wait(Some(Duration::from_secs(30))).unwrap();
     lab.assert_holds(outcome, &file);
     let ranges: Vec<_> = origin.requests().iter().filter_map(|request| request.range()).collect();
-    assert_eq!(ranges[1].0, SENT, "{ranges:?}");
+    // What a resume asks for again it compares with the disk (`part/overlap.rs`).
+    assert_eq!(ranges[1].0, SENT - COMPARED, "{ranges:?}");
 }
 
 #[test]
