@@ -38,7 +38,7 @@ fn until_downloaded(handle: &Handle, bytes: u64) {
 }
 
 #[test]
-fn a_pause_in_the_middle_of_a_group_keeps_what_came_and_asks_for_a_little_of_it_again() {
+fn a_pause_in_the_middle_of_a_group_keeps_what_came() {
     let (lab, file) = (Lab::new(), bytes(5, LENGTH));
     let origin = breathless(file.clone());
     let mut request = lab.request(&origin.url("/f"));
@@ -51,8 +51,8 @@ fn a_pause_in_the_middle_of_a_group_keeps_what_came_and_asks_for_a_little_of_it_
     let outcome = handle.wait(Some(Duration::from_secs(30))).unwrap();
     lab.assert_holds(outcome, &file);
     let ranges: Vec<_> = origin.requests().iter().filter_map(|request| request.range()).collect();
-    // What a resume asks for again it compares with the disk (`part/overlap.rs`).
-    assert_eq!(ranges[1].0, SENT - COMPARED, "{ranges:?}");
+    // A connection that is told to go on before it has left does so; a resume compares a little with the disk (`part/overlap.rs`).
+    assert!([SENT, SENT - COMPARED].contains(&ranges[1].0), "{ranges:?}");
 }
 
 #[test]
